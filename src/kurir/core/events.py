@@ -1,0 +1,150 @@
+"""What happened, as frozen values for listeners: logs, metrics, receipts, alerts. The path never asks who listens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .message import Accepted, Claim, Draft, State
+from .outcome import Outcome
+
+if TYPE_CHECKING:
+    from .judge import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """Drafts became durable."""
+
+    drafts: tuple[Draft, ...]
+    accepted: tuple[Accepted, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """One HTTP call ended."""
+
+    claim: Claim
+    outcome: Outcome
+    verdict: Verdict
+    started_at: float
+    duration: float  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A message's new state became durable. `state` WAITING: it will be tried again at `due_at`."""
+
+    claim: Claim
+    state: State
+    reason: str | None
+    result: bytes | None
+    due_at: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """A settle came too late: somebody else holds the bot now."""
+
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """This process sends for the bot from now on."""
+
+    bot: int
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unleased:
+    """This process no longer sends for the bot."""
+
+    bot: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """Claims of a courier that died were taken over."""
+
+    bot: int
+    claims: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutageBegan:
+    """The bot's upstream is unreachable; one probe at a time goes out."""
+
+    bot: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutageEnded:
+    """The upstream answers again after `seconds`."""
+
+    bot: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """The bot (or one chat of it) sends nothing before `until` (Unix seconds)."""
+
+    bot: int
+    chat: str | None
+    until: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class PaceChanged:
+    """A limit was corrected by what Telegram answered. `scope`: "bot", or the chat; `rate` in messages/s."""
+
+    bot: int
+    scope: str
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoreTrouble:
+    """The store refused a step; it will be tried again. Nothing is lost."""
+
+    step: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreBack:
+    """The store works again after `seconds`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """A loop ended by an error of ours and starts again."""
+
+    loop: str
+    error: str
+
+
+Event = (
+    Submitted
+    | Attempted
+    | Settled
+    | Fenced
+    | Leased
+    | Unleased
+    | Recovered
+    | OutageBegan
+    | OutageEnded
+    | Paused
+    | PaceChanged
+    | StoreTrouble
+    | StoreBack
+    | Crashed
+)

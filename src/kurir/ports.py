@@ -1,0 +1,312 @@
+"""The ports: what the engine needs of the world. Concrete classes are chosen in `app.py` alone.
+
+`Store` keeps facts; its contract is written here once and tested over every store by `tests/contract`.
+`Transport` makes one HTTP call. `Clock` tells time and sleeps. A `Listener` hears frozen events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from .core.events import Event
+from .core.message import Accepted, Attempt, Claim, Draft, Priority, Record, State
+from .core.outcome import Answer
+
+Listener = Callable[[Event], None]
+
+
+class Clock(Protocol):
+    """Wall time in Unix seconds, and sleep. Nothing in the engine asks the time elsewhere."""
+
+    def now(self) -> float: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> float:
+        return time.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(max(0.0, seconds))
+
+
+# ---------------------------------------------------------------- transport
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file of a call, streamed from disk as multipart field `field`."""
+
+    field: str
+    path: Path
+    name: str
+    mime: str
+    size: int  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A Bot API call is data. `params` is a JSON object; `parts` make it a multipart request."""
+
+    token: str
+    method: str
+    params: bytes
+    parts: tuple[Part, ...] = ()
+    timeout: float | None = None  # seconds to wait for the answer; None = the transport's own
+
+
+class Transport(Protocol):
+    """One HTTP call. Never raises for what the network or Telegram does: that is the `Answer`.
+
+    Cancelling a call abandons it: the request may or may not have arrived.
+    """
+
+    async def call(self, call: Call) -> Answer: ...
+
+    async def close(self) -> None: ...
+
+
+# ---------------------------------------------------------------- store
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A holder's right to send for a bot until `until`. `token` grows with each change of holder."""
+
+    bot: int
+    holder: str
+    token: int
+    until: float  # Unix seconds
+    paused_until: float = 0.0  # the bot sends nothing before; `inf` = until resumed
+    paused_why: str | None = None
+    orphans: bool = False  # lanes are in flight under an older token: `adopt` them before claiming
+    recent: tuple[tuple[str, float], ...] = ()  # (chat, started_at) of the last minute's attempts; on change of holder
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """`next_at`: when more can be claimable at the earliest as things stand (None: nothing waits)."""
+
+    claims: tuple[Claim, ...]
+    next_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What became of a claim. `state` is WAITING (again) or final."""
+
+    claim: Claim
+    state: State
+    attempt: Attempt | None = None  # None: handed back without a call
+    reason: str | None = None
+    result: bytes | None = None  # Telegram's `result`, JSON
+    due_at: float = 0.0  # when WAITING: not before
+    later: bool = False  # when WAITING: loses its place in the lane until `due_at`
+    chat_at: float = 0.0  # the lane sends nothing before
+    tries: int = 0  # the counters' new values
+    doubts: int = 0
+    crashes: int = 0
+    suppress: str | None = None  # the chat is not to be written to: why, in Telegram's words
+    moved_to: str | None = None  # the lane's chat has this id from now on
+    file_ids: tuple[tuple[str, str, str], ...] = ()  # (sha256, kind, file_id) learned
+    follow_ups: tuple[Draft, ...] = ()  # accepted in the same transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which messages; all given conditions hold. Empty `states` = any."""
+
+    ids: tuple[str, ...] = ()
+    bot: int | None = None
+    states: tuple[State, ...] = ()
+    chat: str | None = None  # lane name
+    method: str | None = None
+    priority: Priority | None = None
+    since: float | None = None  # accepted_at >=
+    until: float | None = None  # accepted_at <
+    expired_by: float | None = None  # expires_at <=
+    key: str | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+    reason: str | None = None  # reason starts with
+    limit: int = 100  # to 1,000
+    cursor: str | None = None  # from `Page.next`
+    oldest_first: bool = False
+    with_attempts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    items: tuple[Record, ...]
+    next: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Waiting (not in flight) -> cancelled."""
+
+    reason: str = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Expire:
+    """Waiting (not in flight) -> expired."""
+
+    reason: str = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Requeue:
+    """Dead, cancelled or expired -> waiting at once, at the end of its lane; the counters start anew, `expires_at`
+    and a suppression of the chat are lifted, attempts are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """Final -> the record, its attempts and metadata are removed."""
+
+
+Change = Cancel | Expire | Requeue | Purge
+
+
+@dataclass(frozen=True, slots=True)
+class BotStats:
+    """Counts of one bot; `waiting` includes what is in flight (`sending`)."""
+
+    bot: int
+    waiting: int = 0
+    sending: int = 0
+    delivered: int = 0
+    dead: int = 0
+    cancelled: int = 0
+    expired: int = 0
+    lanes: int = 0  # with messages waiting
+    oldest_due: float | None = None  # Unix seconds: since when the longest-ready lane could be sending
+    fenced: int = 0  # settles refused for a stale token
+    holder: str | None = None
+    lease_until: float | None = None
+    paused_until: float = 0.0
+    paused_why: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """Messages of one bot that ended on one day (UTC)."""
+
+    bot: int
+    day: str  # YYYY-MM-DD
+    delivered: int = 0
+    dead: int = 0
+    cancelled: int = 0
+    expired: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    bots: tuple[BotStats, ...] = ()
+    days: tuple[Day, ...] = ()  # the last 31 that had any, oldest first
+    store: Mapping[str, Any] = field(default_factory=dict)  # engine, schema, size in bytes, ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    messages: int = 0
+    lanes: int = 0
+    orphan_files: tuple[str, ...] = ()  # sha256 of spooled files that no remaining message refers to
+
+
+class Store(Protocol):
+    """Facts, kept durably. A verb is one atomic, batch-first step: when it returns, what it did survives SIGKILL and loss
+    of power; when it raises, nothing of it was done. Policy never lives here. Errors: `StoreError` and its children.
+
+    Terms. A lane's *head* is, of its waiting messages that hold a place (not `later`, or `due_at` passed), the first by
+    (priority, order of acceptance). A lane is *ready* when nothing of it is in flight, `chat_at` has passed and its head's
+    `due_at` has passed.
+    """
+
+    async def open(self) -> None:
+        """Create or migrate the schema. Raises SchemaMismatch when the store is newer than this Kurir."""
+
+    async def close(self) -> None:
+        """Finish what was handed over and release everything. The holder's leases end."""
+
+    # -- 1
+    async def submit(self, drafts: Sequence[Draft], now: float) -> list[Accepted]:
+        """Keep all drafts or none, in this order. Answers in the same order.
+
+        A known (bot, key) with the same digest answers the first message (duplicate); with another digest raises
+        KeyConflict and keeps nothing; the same holds inside the batch. A draft to a suppressed chat is kept as dead with
+        reason `suppressed: <why>`, unless `force`, which lifts the suppression. A draft to a chat that moved goes to the
+        lane of its new id. With `coalesce`, an older waiting (not in flight) message of the same lane, priority and
+        target becomes cancelled (`superseded_by` = the new id, reason `superseded`), and the new one takes its place in
+        the order if no other waiting message of the lane with the same message id in `target` stands behind it.
+        """
+        ...
+
+    # -- 2
+    async def lease(self, holder: str, bots: Sequence[int], until: float, now: float) -> list[Lease]:
+        """Take or renew the right to each bot until `until`; `until <= now` gives it up. Answers the leases now held
+        by `holder`. A lease is taken when nobody holds it, it ran out, or the store can tell that its holder is dead.
+        A change of holder raises the token; the same holder keeps it. Unknown bots are created."""
+        ...
+
+    # -- 3
+    async def claim(self, lease: Lease, now: float, limit: int, low: int = 0) -> Claimed:
+        """Up to `limit` heads of ready lanes, most urgent priority first, then the lane ready longest; up to `low` of them
+        are LOW even when more urgent ones wait. Each is in flight from then on. Nothing if the token is stale or the bot is
+        paused. Cost does not grow with what waits, nor with lanes that are not ready."""
+        ...
+
+    # -- 4
+    async def adopt(self, lease: Lease, limit: int) -> list[Claim]:
+        """Up to `limit` claims left in flight under older tokens, now fenced to this lease. They stay in flight until
+        settled. Nothing if the token is stale."""
+        ...
+
+    # -- 5
+    async def settle(self, settlements: Sequence[Settlement], now: float) -> list[bool]:
+        """Record what became of claims; False where the claim's token is stale or it is not in flight (nothing changed,
+        counted as fenced). Frees the lane. `suppress` also ends the lane's waiting messages as dead (`suppressed: ...`);
+        `moved_to` renames the lane (merging it into an existing one in order of acceptance) and keeps the alias."""
+        ...
+
+    # -- 6
+    async def find(self, query: Query) -> Page:
+        """Records, newest acceptance first unless `oldest_first`. Raises InvalidMessage for a bad cursor."""
+        ...
+
+    # -- 7
+    async def alter(self, query: Query, change: Change, now: float) -> list[str]:
+        """Apply `change` to at most `query.limit` of the messages that match and whose state allows it; answers their
+        ids. Call again until it answers none."""
+        ...
+
+    # -- 8
+    async def steer(self, bot: int, *, chat: str | None = None, until: float, reason: str | None = None) -> None:
+        """Pause a bot (or one chat) until `until` (`inf`: until resumed; 0: resume now). Survives restarts."""
+
+    # -- 9
+    async def suppress(self, bot: int, chat: str, why: str | None, now: float) -> None:
+        """Suppress a chat (its waiting messages end dead), or lift it (`why` None)."""
+
+    # -- 10
+    async def stats(self, bot: int | None = None) -> Stats:
+        """Counts, kept up to date by every verb: no scan of the messages."""
+        ...
+
+    # -- 11
+    async def prune(self, before: float, now: float, limit: int = 1000) -> Pruned:
+        """Remove up to `limit` final messages that ended before `before`, and lanes that are empty and whose `chat_at`
+        passed more than an hour ago. Keys go with their message. Answers files nobody refers to any more."""
+        ...
+
+    # -- 12
+    async def watch(self, timeout: float) -> None:
+        """Return when something may have changed (by this process or another), or after `timeout` seconds. A hint."""
