@@ -303,8 +303,9 @@ class Store(Protocol):
 
     # -- 11
     async def prune(self, before: float, now: float, limit: int = 1000) -> Pruned:
-        """Remove up to `limit` final messages that ended before `before`, and lanes that are empty and whose `chat_at`
-        passed more than an hour ago. Keys go with their message. Answers files nobody refers to any more."""
+        """Remove up to `limit` final messages that ended before `before`, oldest end first, and those of their lanes which
+        have no message left, are not suppressed, and whose `chat_at` passed more than an hour ago. Keys go with their
+        message. Answers the files that only the removed messages referred to."""
         ...
 
     # -- 12

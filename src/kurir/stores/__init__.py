@@ -1,0 +1,1 @@
+"""The stores: facts kept durably, behind `ports.Store`."""

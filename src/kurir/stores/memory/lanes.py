@@ -1,0 +1,216 @@
+"""The order of things: which message is a lane's head, which lane may send, and since when.
+
+Every change of a lane is `promote`, the change, `place`: first, messages whose time came get their place back
+(as of that time); last, the head and the bot's agendas are brought up to date. So it does not matter when a
+promotion is noticed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...core.message import Priority
+from .model import Bot, Lane, Message
+
+
+class Lanes:
+    """Bots, their lanes, and the names chats had before they moved."""
+
+    def __init__(self) -> None:
+        self.bots: dict[int, Bot] = {}
+        self._by_chat: dict[tuple[int, str], Lane] = {}
+        self._by_id: dict[int, Lane] = {}
+        self._aliases: dict[tuple[int, str], str] = {}
+        self._last_id = 0
+
+    def bot(self, id: int) -> Bot:
+        """The bot, known from now on."""
+        bot = self.bots.get(id)
+        if bot is None:
+            bot = self.bots[id] = Bot(id)
+        return bot
+
+    def today(self, bot: int, chat: str) -> str:
+        """What the chat is called today."""
+        return self._aliases.get((bot, chat), chat)
+
+    def find(self, bot: int, chat: str) -> Lane | None:
+        """The chat's lane, if there is one."""
+        return self._by_chat.get((bot, self.today(bot, chat)))
+
+    def lane(self, bot: int, chat: str) -> Lane:
+        """The chat's lane, created if need be."""
+        lane = self.find(bot, chat)
+        if lane is None:
+            self.bot(bot)
+            self._last_id += 1
+            lane = Lane(self._last_id, bot, self.today(bot, chat))
+            self._by_chat[bot, lane.chat] = self._by_id[lane.id] = lane
+        return lane
+
+    def of(self, message: Message) -> Lane:
+        """The lane of a message."""
+        return self.lane(message.draft.bot, message.draft.chat)
+
+    # ------------------------------------------------------------ what waits
+
+    def add(self, message: Message, now: float) -> None:
+        """A message starts to wait: in its place, or `later` if it is not due yet."""
+        lane = self.of(message)
+        self.promote(lane, now)
+        self._join(lane, message)
+        if message.due_at > now:
+            lane.later.put(message.seq, (message.due_at, message.pos))
+        else:
+            lane.order.put(message.seq, (message.draft.priority, message.pos))
+        self.place(lane, now)
+
+    def remove(self, message: Message, now: float) -> None:
+        """A message waits no more."""
+        lane = self.of(message)
+        self.promote(lane, now)
+        self._land(lane, message)
+        self._leave(lane, message)
+        self.place(lane, now)
+
+    def stand_back(self, message: Message, now: float, later: bool) -> None:
+        """A message in flight waits again."""
+        lane = self.of(message)
+        self.promote(lane, now)
+        self._land(lane, message)
+        if later and message.due_at > now:
+            lane.later.put(message.seq, (message.due_at, message.pos))
+        else:
+            lane.order.put(message.seq, (message.draft.priority, message.pos))
+        self.place(lane, now)
+
+    def hold(self, lane: Lane, until: float) -> None:
+        """The lane sends nothing before `until`."""
+        lane.chat_at = until
+        self.place(lane, lane.since)
+
+    def move(self, lane: Lane, chat: str, now: float) -> None:
+        """The lane's chat is called `chat` from now on; a lane that has that name takes this one in."""
+        old, new = lane.chat, self.today(lane.bot, chat)
+        if new == old:
+            return
+        for (bot, alias), target in self._aliases.items():
+            if bot == lane.bot and target == old:
+                self._aliases[bot, alias] = new
+        self._aliases[lane.bot, old] = new
+        del self._by_chat[lane.bot, old]
+        other = self._by_chat.get((lane.bot, new))
+        if other is None:
+            lane.chat = new
+            self._by_chat[lane.bot, new] = lane
+        else:
+            self._merge(lane, other, now)
+
+    def _merge(self, lane: Lane, into: Lane, now: float) -> None:
+        self.promote(lane, now)
+        self.promote(into, now)
+        for message in list(lane.waiting.values()):
+            if message.seq in lane.later:
+                into.later.put(message.seq, (message.due_at, message.pos))
+            elif message is not lane.flying:
+                into.order.put(message.seq, (message.draft.priority, message.pos))
+            self._leave(lane, message)
+            self._join(into, message)
+        into.flying = into.flying or lane.flying
+        into.chat_at = max(into.chat_at, lane.chat_at)
+        into.messages += lane.messages
+        self.place(lane, now)
+        self.place(into, now)
+        del self._by_id[lane.id]
+
+    def _join(self, lane: Lane, message: Message) -> None:
+        if not lane.waiting:
+            self.bot(lane.bot).busy_lanes += 1
+        lane.waiting[message.seq] = message
+        if message.target_id is not None:
+            lane.about.setdefault(message.target_id, {})[message.seq] = message
+
+    def _leave(self, lane: Lane, message: Message) -> None:
+        lane.order.drop(message.seq)
+        lane.later.drop(message.seq)
+        del lane.waiting[message.seq]
+        if not lane.waiting:
+            self.bot(lane.bot).busy_lanes -= 1
+        if message.target_id is not None:
+            about = lane.about[message.target_id]
+            del about[message.seq]
+            if not about:
+                del lane.about[message.target_id]
+
+    def _land(self, lane: Lane, message: Message) -> None:
+        message.token = None
+        self.bot(lane.bot).flying.pop(message.seq, None)
+        if lane.flying is message:
+            lane.flying = None
+
+    # ------------------------------------------------------------ who is next
+
+    def promote(self, lane: Lane, now: float) -> None:
+        """Messages whose time came hold their places again, as of that time."""
+        while (seq := lane.later.first()) is not None:
+            message = lane.waiting[seq]
+            if message.due_at > now:
+                return
+            lane.later.drop(seq)
+            lane.order.put(seq, (message.draft.priority, message.pos))
+            self._behead(lane, message.due_at)
+
+    def place(self, lane: Lane, now: float) -> None:
+        """Bring the head and the bot's agendas up to date. A head new at this step is so since `now`."""
+        bot = self.bot(lane.bot)
+        for agenda in (*bot.ready.values(), bot.wakes):
+            agenda.drop(lane.id)
+        self._behead(lane, now)
+        if lane.flying is not None:
+            return
+        if lane.head is not None:
+            head = lane.waiting[lane.head]
+            ready_at = max(lane.chat_at, head.due_at, lane.since)
+            bot.ready[head.draft.priority].put(lane.id, (ready_at, lane.id))
+        if (promotion := lane.later.at()) is not None:
+            bot.wakes.put(lane.id, (max(lane.chat_at, promotion), lane.id))
+
+    def _behead(self, lane: Lane, now: float) -> None:
+        head = None if lane.flying is not None else lane.order.first()
+        if head != lane.head:
+            lane.head, lane.since = head, now
+
+    def take(self, bot: Bot, now: float, limit: int, low: int) -> list[tuple[Message, Lane]]:
+        """Put up to `limit` heads of ready lanes in flight, most urgent first; `low` places are LOW's."""
+        while (wake := bot.wakes.at()) is not None and wake <= now:
+            lane = self._by_id[bot.wakes.first() or 0]
+            self.promote(lane, now)
+            self.place(lane, now)
+        reserved = list(self._take(bot, Priority.LOW, now, min(low, limit)))
+        taken: list[tuple[Message, Lane]] = []
+        for priority in Priority:
+            if priority is Priority.LOW:
+                taken += reserved
+            taken += self._take(
+                bot, priority, now, limit - len(taken) - (len(reserved) * (priority < Priority.LOW))
+            )
+        return taken
+
+    def _take(self, bot: Bot, priority: Priority, now: float, limit: int) -> Iterator[tuple[Message, Lane]]:
+        agenda = bot.ready[priority]
+        for _ in range(limit):
+            at, lane_id = agenda.at(), agenda.first()
+            if at is None or lane_id is None or at > now:
+                return
+            lane = self._by_id[lane_id]
+            assert lane.head is not None
+            message = lane.waiting[lane.head]
+            message.token, lane.flying = bot.token, message
+            bot.flying[message.seq] = message
+            lane.order.drop(message.seq)
+            self.place(lane, now)
+            yield message, lane
+
+    def forget(self, lane: Lane) -> None:
+        """Remove an empty lane."""
+        del self._by_id[lane.id], self._by_chat[lane.bot, lane.chat]

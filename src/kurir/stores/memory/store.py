@@ -1,0 +1,407 @@
+"""The verbs of the memory store. None waits inside, so each is atomic; refusals come before changes."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+
+from ...core.errors import KeyConflict, StoreError, StoreFull
+from ...core.message import Accepted, Attempt, Claim, Draft, State
+from ...ports import (
+    BotStats,
+    Cancel,
+    Change,
+    Claimed,
+    Expire,
+    Lease,
+    Page,
+    Pruned,
+    Purge,
+    Query,
+    Requeue,
+    Settlement,
+    Stats,
+)
+from .book import MAX_PAGE, Book
+from .lanes import Lanes
+from .model import Bot, Lane, Message, claim_of, record_of
+
+RECENT = 60.0  # seconds of attempts that a new holder is told of
+LANE_REST = 3600.0  # seconds for which an empty lane keeps what its chat was paused until
+ALLOWED: dict[type[Change], tuple[State, ...]] = {
+    Cancel: (State.WAITING,),
+    Expire: (State.WAITING,),
+    Requeue: (State.DEAD, State.CANCELLED, State.EXPIRED),
+    Purge: (State.DELIVERED, State.DEAD, State.CANCELLED, State.EXPIRED),
+}
+
+
+class MemoryStore:
+    """Facts in memory, shared by all who hold the object; `close` therefore ends nothing and loses nothing.
+
+    `cap`: beyond that many messages `submit` raises StoreFull, as a full disk would (None: no bound).
+    """
+
+    def __init__(self, cap: int | None = None) -> None:
+        self.cap = cap
+        self._book = Book()
+        self._lanes = Lanes()
+        self._file_ids: dict[tuple[int, str], dict[str, str]] = {}  # (bot, sha256) -> kind -> file_id
+        self._watchers: list[asyncio.Future[None]] = []
+        self._unseen = False  # something changed that no watcher was told of
+
+    async def open(self) -> None:
+        """Nothing to prepare."""
+
+    async def close(self) -> None:
+        """Nothing to release: what is stored lives as long as the object."""
+
+    # ------------------------------------------------------------ submit
+
+    async def submit(self, drafts: Sequence[Draft], now: float) -> list[Accepted]:
+        self._refuse(drafts)
+        accepted = [self._accept(draft, now) for draft in drafts]
+        self._changed()
+        return accepted
+
+    def _refuse(self, drafts: Iterable[Draft]) -> None:
+        """Raise what forbids to keep all of these drafts."""
+        keys: dict[tuple[int, str], tuple[str, bytes | None]] = {}
+        ids: dict[str, None] = {}
+        for draft in drafts:
+            if draft.key is not None:
+                known = self._book.by_key(draft)
+                mine = (known.draft.id, known.draft.digest) if known else (draft.id, draft.digest)
+                first = keys.setdefault((draft.bot, draft.key), mine)
+                if first[1] != draft.digest:
+                    raise KeyConflict(draft.key, first[0])
+                if first[0] != draft.id or known:
+                    continue
+            if draft.id in ids or self._book.by_id(draft.id):
+                raise StoreError(
+                    f"a message {draft.id} exists already", "Give each message an id of its own."
+                )
+            ids[draft.id] = None
+        if self.cap is not None and len(self._book.messages) + len(ids) > self.cap:
+            raise StoreFull(f"the store is capped at {self.cap} messages", "Prune it, or raise the cap.")
+
+    def _accept(self, draft: Draft, now: float) -> Accepted:
+        if known := self._book.by_key(draft):
+            return Accepted(known.draft.id, known.shown_state, duplicate=True)
+        lane = self._lanes.lane(draft.bot, draft.chat)
+        if draft.force:
+            lane.suppressed = None
+        seq = self._book.next_seq()
+        message = Message(draft, seq, seq, draft.due_at if draft.due_at > now else 0.0, draft.expires_at)
+        self._book.add(message)
+        lane.messages += 1
+        if lane.suppressed is not None:
+            self._count(message, 1)
+            self._conclude(message, State.DEAD, f"suppressed: {lane.suppressed}", now)
+        else:
+            self._wait(message, lane, now)
+        return Accepted(draft.id, message.state)
+
+    def _wait(self, message: Message, lane: Lane, now: float) -> None:
+        """A new message joins its lane, perhaps in the place of an older one that it replaces."""
+        self._lanes.promote(lane, now)
+        self._lanes.place(lane, now)
+        self._count(message, 1)
+        older = lane.replaceable(message) if message.draft.coalesce else None
+        if older is None:
+            self._lanes.add(message, now)
+            return
+        in_place = not lane.has_behind(older)
+        was_head, turn = lane.head == older.seq, min(max(lane.since, older.due_at), now)
+        self._finish(older, State.CANCELLED, "superseded", now)
+        older.superseded_by = message.draft.id
+        if in_place:
+            message.pos = older.pos
+        self._lanes.add(message, now)
+        if in_place and was_head and lane.head == message.seq:
+            lane.since = turn
+            self._lanes.place(lane, turn)
+
+    # ------------------------------------------------------------ leases, claims
+
+    async def lease(self, holder: str, bots: Sequence[int], until: float, now: float) -> list[Lease]:
+        held = []
+        for id in dict.fromkeys(bots):
+            bot = self._lanes.bot(id)
+            new = bot.holder != holder and (bot.holder is None or bot.until <= now)
+            if until <= now:
+                if bot.holder == holder:
+                    bot.holder, bot.until = None, 0.0
+                    self._changed()
+                continue
+            if new:
+                bot.holder, bot.token = holder, bot.token + 1
+            if bot.holder == holder:
+                bot.until = until
+                held.append(self._lease_of(bot, tuple(self._recent(bot, now)) if new else ()))
+        return held
+
+    def _lease_of(self, bot: Bot, recent: tuple[tuple[str, float], ...]) -> Lease:
+        orphans = any(message.token != bot.token for message in bot.flying.values())
+        assert bot.holder is not None
+        return Lease(
+            bot.id, bot.holder, bot.token, bot.until, bot.paused_until, bot.paused_why, orphans, recent
+        )
+
+    def _recent(self, bot: Bot, now: float) -> Iterator[tuple[str, float]]:
+        for started_at, _, seq in sorted(bot.recent):
+            if started_at > now - RECENT and (message := self._book.messages.get(seq)):
+                yield self._lanes.of(message).chat, started_at
+
+    async def claim(self, lease: Lease, now: float, limit: int, low: int = 0) -> Claimed:
+        bot = self._lanes.bot(lease.bot)
+        if not self._current(lease, bot) or bot.until < now:
+            return Claimed((), None)
+        if bot.paused_until > now:
+            return Claimed((), None if bot.paused_until == float("inf") else bot.paused_until)
+        taken = self._lanes.take(bot, now, limit, low)
+        claims = tuple(self._claim_of(message, lane, bot) for message, lane in taken)
+        next_at = bot.next_ready()
+        return Claimed(claims, next_at if next_at is None else max(next_at, now))
+
+    async def adopt(self, lease: Lease, limit: int) -> list[Claim]:
+        bot = self._lanes.bot(lease.bot)
+        if not self._current(lease, bot):
+            return []
+        orphans = [message for message in bot.flying.values() if message.token != bot.token]
+        orphans.sort(key=lambda message: self._lanes.of(message).id)
+        claims = []
+        for message in orphans[:limit]:
+            message.token = bot.token
+            claims.append(self._claim_of(message, self._lanes.of(message), bot))
+        return claims
+
+    def _current(self, lease: Lease, bot: Bot) -> bool:
+        return bot.holder == lease.holder and bot.token == lease.token
+
+    def _claim_of(self, message: Message, lane: Lane, bot: Bot) -> Claim:
+        known = {
+            (file.sha256, kind): file_id
+            for file in message.draft.files
+            for kind, file_id in self._file_ids.get((bot.id, file.sha256), {}).items()
+        }
+        return claim_of(message, lane, bot.token, known)
+
+    # ------------------------------------------------------------ settle
+
+    async def settle(self, settlements: Sequence[Settlement], now: float) -> list[bool]:
+        valid: dict[int, Settlement] = {}
+        answers = []
+        for settlement in settlements:
+            claim = settlement.claim
+            message = self._book.by_id(claim.id)
+            answers.append(message is not None and message.token == claim.token and message.seq not in valid)
+            if message and answers[-1]:
+                valid[message.seq] = settlement
+        self._refuse([draft for settlement in valid.values() for draft in settlement.follow_ups])
+        for settlement, good in zip(settlements, answers, strict=True):
+            if not good:
+                self._lanes.bot(settlement.claim.bot).fenced += 1
+        for seq, settlement in valid.items():
+            self._settle(self._book.messages[seq], settlement, now)
+        self._changed()
+        return answers
+
+    def _settle(self, message: Message, settlement: Settlement, now: float) -> None:
+        lane = self._lanes.of(message)
+        lane.chat_at = max(lane.chat_at, settlement.chat_at)
+        self._note(message, settlement, now)
+        message.due_at = settlement.due_at
+        if settlement.state.final:
+            self._finish(message, settlement.state, settlement.reason, now)
+            message.result = settlement.result
+        else:
+            message.reason = settlement.reason
+            self._lanes.stand_back(message, now, settlement.later)
+        if settlement.moved_to is not None:
+            self._lanes.move(lane, settlement.moved_to, now)
+        if settlement.suppress is not None:
+            self._suppress(self._lanes.of(message), settlement.suppress, now)
+        for draft in settlement.follow_ups:
+            self._accept(draft, now)
+
+    def _note(self, message: Message, settlement: Settlement, now: float) -> None:
+        """Counters, attempt, file ids."""
+        bot, attempt = self._lanes.bot(message.draft.bot), settlement.attempt
+        kept = attempt is None and settlement.state is State.WAITING  # handed back
+        message.tries = settlement.tries or (message.tries if kept else 0)
+        message.doubts = settlement.doubts or (message.doubts if kept else 0)
+        message.crashes = settlement.crashes or (message.crashes if kept else 0)
+        if attempt is not None:
+            self._attempt(message, attempt, bot, now)
+        for sha256, kind, file_id in settlement.file_ids:
+            self._file_ids.setdefault((bot.id, sha256), {})[kind] = file_id
+
+    def _attempt(self, message: Message, attempt: Attempt, bot: Bot, now: float) -> None:
+        message.attempts.append(replace(attempt, number=len(message.attempts) + 1))
+        bot.calls += 1
+        heapq.heappush(bot.recent, (attempt.started_at, bot.calls, message.seq))
+        while bot.recent and bot.recent[0][0] <= now - RECENT:
+            heapq.heappop(bot.recent)
+
+    # ------------------------------------------------------------ find, alter
+
+    async def find(self, query: Query) -> Page:
+        limit = max(0, min(query.limit, MAX_PAGE))
+        found = list(islice(self._book.select(query, self._lanes.today), limit + 1))
+        items = tuple(
+            record_of(m, self._lanes.today(m.draft.bot, m.draft.chat), query.with_attempts)
+            for m in found[:limit]
+        )
+        return Page(items, str(items[-1].seq) if items and len(found) > limit else None)
+
+    async def alter(self, query: Query, change: Change, now: float) -> list[str]:
+        states = [s for s in ALLOWED[type(change)] if not query.states or s in query.states]
+        if not states:
+            return []
+        oldest = replace(query, states=tuple(states), oldest_first=True)  # so a requeue keeps their order
+        chosen = list(
+            islice(self._book.select(oldest, self._lanes.today), max(0, min(query.limit, MAX_PAGE)))
+        )
+        for message in chosen:
+            self._alter(message, change, now)
+        self._changed()
+        return [message.draft.id for message in chosen]
+
+    def _alter(self, message: Message, change: Change, now: float) -> None:
+        match change:
+            case Cancel(reason):
+                self._finish(message, State.CANCELLED, reason, now)
+            case Expire(reason):
+                self._finish(message, State.EXPIRED, reason, now)
+            case Requeue():
+                self._requeue(message, now)
+            case Purge():
+                self._remove(message)
+                self._tidy([self._lanes.of(message)], now)
+
+    def _requeue(self, message: Message, now: float) -> None:
+        self._count(message, -1)
+        self._book.revived(message)
+        message.state, message.pos = State.WAITING, self._book.next_seq()
+        message.due_at, message.expires_at, message.ended_at = 0.0, None, None
+        message.reason = message.result = message.superseded_by = None
+        message.tries = message.doubts = message.crashes = 0
+        self._count(message, 1)
+        self._lanes.of(message).suppressed = None
+        self._lanes.add(message, now)
+
+    # ------------------------------------------------------------ steer, suppress
+
+    async def steer(
+        self, bot: int, *, chat: str | None = None, until: float, reason: str | None = None
+    ) -> None:
+        if chat is None:
+            row = self._lanes.bot(bot)
+            row.paused_until, row.paused_why = until, reason
+        else:
+            self._lanes.hold(self._lanes.lane(bot, chat), until)
+        self._changed()
+
+    async def suppress(self, bot: int, chat: str, why: str | None, now: float) -> None:
+        self._suppress(self._lanes.lane(bot, chat), why, now)
+        self._changed()
+
+    def _suppress(self, lane: Lane, why: str | None, now: float) -> None:
+        lane.suppressed = why
+        if why is not None:
+            for message in [m for m in lane.waiting.values() if m is not lane.flying]:
+                self._finish(message, State.DEAD, f"suppressed: {why}", now)
+
+    # ------------------------------------------------------------ stats, prune, watch
+
+    async def stats(self, bot: int | None = None) -> Stats:
+        bots = [row for id, row in sorted(self._lanes.bots.items()) if bot in (None, id)]
+        about = {"engine": "memory", "messages": len(self._book.messages)}
+        return Stats(tuple(stats_of(row) for row in bots), self._book.days(bot), about)
+
+    async def prune(self, before: float, now: float, limit: int = 1000) -> Pruned:
+        messages, files = 0, []
+        lanes: dict[int, Lane] = {}
+        while messages < limit and (message := self._book.oldest_ended(before)):
+            lane = self._lanes.of(message)
+            lanes[lane.id] = lane
+            files += self._remove(message)
+            messages += 1
+        return Pruned(messages, self._tidy(lanes.values(), now), tuple(files))
+
+    def _tidy(self, lanes: Iterable[Lane], now: float) -> int:
+        """Forget those of the lanes of which nothing need be remembered; how many."""
+        idle = [lane for lane in lanes if lane.idle(now - LANE_REST)]
+        for lane in idle:
+            self._lanes.forget(lane)
+        return len(idle)
+
+    async def watch(self, timeout: float) -> None:
+        changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._watchers.append(changed)
+        try:
+            await asyncio.wait([changed], timeout=0 if self._unseen else timeout)
+        finally:
+            if changed in self._watchers:
+                self._watchers.remove(changed)
+        self._unseen = False
+
+    def _changed(self) -> None:
+        """Wake those who watch, each in the event loop it waits in, or who watches next."""
+        self._unseen = True
+        watchers, self._watchers = self._watchers, []
+        for watcher in watchers:
+            loop = watcher.get_loop()
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_wake, watcher)
+
+    # ------------------------------------------------------------ how messages end
+
+    def _finish(self, message: Message, state: State, reason: str | None, now: float) -> None:
+        """A waiting message (in flight or not) reaches a final state."""
+        self._lanes.remove(message, now)
+        self._conclude(message, state, reason, now)
+
+    def _conclude(self, message: Message, state: State, reason: str | None, now: float) -> None:
+        self._count(message, -1)
+        message.state, message.reason, message.ended_at = state, reason, now
+        self._count(message, 1)
+        self._book.ended(message)
+
+    def _remove(self, message: Message) -> list[str]:
+        """A final message is forgotten. Answers the files that only it referred to."""
+        self._count(message, -1)
+        self._lanes.of(message).messages -= 1
+        return self._book.remove(message)
+
+    def _count(self, message: Message, n: int) -> None:
+        self._lanes.bot(message.draft.bot).counts[message.state] += n
+
+
+def stats_of(bot: Bot) -> BotStats:
+    """The bot's counts; `waiting` includes what is in flight."""
+    return BotStats(
+        bot=bot.id,
+        waiting=bot.counts[State.WAITING],
+        sending=len(bot.flying),
+        delivered=bot.counts[State.DELIVERED],
+        dead=bot.counts[State.DEAD],
+        cancelled=bot.counts[State.CANCELLED],
+        expired=bot.counts[State.EXPIRED],
+        lanes=bot.busy_lanes,
+        oldest_due=bot.ready_since(),
+        fenced=bot.fenced,
+        holder=bot.holder,
+        lease_until=bot.until if bot.holder is not None else None,
+        paused_until=bot.paused_until,
+        paused_why=bot.paused_why,
+    )
+
+
+def _wake(watcher: asyncio.Future[None]) -> None:
+    if not watcher.done():
+        watcher.set_result(None)

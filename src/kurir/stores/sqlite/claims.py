@@ -1,0 +1,216 @@
+"""The verbs a courier lives by: `lease`, `claim`, `adopt`, `settle`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from ...core.message import Claim, FileRef, Priority, State
+from ...ports import Claimed, Lease, Settlement
+from ..codec import load_files, load_options
+from . import lanes
+from .submit import submit
+from .transaction import CODE_OF, Code, Q, Transaction
+
+RECENT = 60.0  # seconds of attempts that a new holder's pace is rebuilt from
+IsDead = Callable[[str], bool]
+
+
+def lease(
+    tx: Transaction, holder: str, bots: Sequence[int], until: float, now: float, is_dead: IsDead
+) -> list[Lease]:
+    """See `ports.Store.lease`. `is_dead` tells whether another holder's process is gone."""
+    leases = []
+    for bot in bots:
+        tx.db.execute(Q["add_bot"], (bot,))
+        owner, token, lease_until, paused_until, why = tx.db.execute(Q["bot"], (bot,)).fetchone()
+        mine = owner == holder
+        if until <= now:
+            if mine:
+                tx.db.execute(Q["set_lease"], (None, token, 0, bot))
+            continue
+        if not mine:
+            if owner is not None and lease_until > now and not is_dead(owner):
+                continue
+            token += 1
+        tx.db.execute(Q["set_lease"], (holder, token, until, bot))
+        orphans = not mine and tx.db.execute(Q["has_orphans"], (bot, token)).fetchone() is not None
+        recent = () if mine else _recent(tx, bot, now)
+        leases.append(Lease(bot, holder, token, until, paused_until, why, orphans, recent))
+    return leases
+
+
+def _recent(tx: Transaction, bot: int, now: float) -> tuple[tuple[str, float], ...]:
+    rows = tx.db.execute(Q["recent_attempts"], {"bot": bot, "since": now - RECENT}).fetchall()
+    return tuple((chat, at) for chat, at in rows)
+
+
+def _holds(tx: Transaction, lease: Lease, now: float | None = None) -> tuple[bool, float]:
+    """Whether the lease is still good, and until when the bot is paused."""
+    row = tx.db.execute(Q["bot"], (lease.bot,)).fetchone()
+    if row is None or row[0] != lease.holder or row[1] != lease.token:
+        return False, 0.0
+    return now is None or row[2] >= now, row[3]
+
+
+def claim(tx: Transaction, lease: Lease, now: float, limit: int, low: int) -> Claimed:
+    """See `ports.Store.claim`."""
+    good, paused_until = _holds(tx, lease, now)
+    if not good:
+        return Claimed((), None)
+    if paused_until > now:
+        return Claimed((), None if math.isinf(paused_until) else paused_until)
+    _promote(tx, lease.bot, now)
+    ready: list[tuple[int, int, float, int, str, str | None]] = []
+    if low:
+        ready += tx.db.execute(Q["ready_lanes"], (lease.bot, Priority.LOW, now, min(low, limit)))
+    taken = {row[0] for row in ready}
+    for priority in Priority:
+        room = limit - len(ready)
+        if room <= 0:
+            break
+        extra = len(taken) if priority is Priority.LOW else 0
+        rows = tx.db.execute(Q["ready_lanes"], (lease.bot, priority, now, room + extra)).fetchall()
+        ready += [row for row in rows if row[0] not in taken][:room]
+    ready.sort(key=lambda row: (row[1], row[2], row[0]))
+    claims = []
+    for lane, prio, _, head, chat, suppressed in ready:
+        tx.db.execute(Q["take_lane"], (lease.token, lane))
+        claims.append(_claim(tx, lease, lane, prio, head, chat, suppressed))
+    if claims:
+        tx.sending(lease.bot, len(claims))
+    return Claimed(tuple(claims), _next_at(tx, lease.bot, now))
+
+
+def _promote(tx: Transaction, bot: int, now: float) -> None:
+    """Messages for later whose time has come take their places; a lane's new head came to its turn when it was due."""
+    due = tx.db.execute(Q["due_later"], (bot, now)).fetchall()
+    if not due:
+        return
+    tx.db.executemany(Q["promote"], [(row[0],) for row in due])
+    first: dict[int, tuple[int, int, int, float]] = {}
+    for seq, lane, prio, pos, due_at in due:
+        best = first.get(lane)
+        if best is None or (prio, pos, seq) < best[:3]:
+            first[lane] = (prio, pos, seq, due_at)
+    for lane, (_, _, _, due_at) in first.items():
+        lanes.refresh(tx, lane, due_at)
+
+
+def _next_at(tx: Transaction, bot: int, now: float) -> float | None:
+    times: list[float] = []
+    for priority in Priority:
+        row = tx.db.execute(Q["next_ready"], (bot, priority, -1.0)).fetchone()
+        if row and not math.isinf(row[0]):
+            times.append(max(row[0], now))
+    later = tx.db.execute(Q["next_later"], (bot,)).fetchone()[0]
+    if later is not None:
+        times.append(max(later, now))
+    return min(times, default=None)
+
+
+def _claim(
+    tx: Transaction, lease: Lease, lane: int, prio: int, head: int, chat: str, suppressed: str | None
+) -> Claim:
+    row = tx.db.execute(Q["head_message"], (head,)).fetchone()
+    id, method, params, accepted_at, files, expires_at, options, tries, attempts, doubts, crashes = row
+    refs = load_files(files) if files else ()
+    return Claim(
+        head,
+        lease.token,
+        lane,
+        id,
+        lease.bot,
+        chat,
+        method,
+        params,
+        Priority(prio),
+        accepted_at,
+        refs,
+        expires_at,
+        load_options(options),
+        tries,
+        attempts,
+        doubts,
+        crashes,
+        suppressed,
+        _file_ids(tx, lease.bot, refs) if refs else {},
+    )
+
+
+def _file_ids(tx: Transaction, bot: int, files: tuple[FileRef, ...]) -> dict[tuple[str, str], str]:
+    known = {}
+    for file in files:
+        for sha256, kind, file_id in tx.db.execute(Q["file_ids"], (bot, file.sha256)):
+            known[sha256, kind] = file_id
+    return known
+
+
+def adopt(tx: Transaction, lease: Lease, limit: int) -> list[Claim]:
+    """See `ports.Store.adopt`."""
+    if not _holds(tx, lease)[0]:
+        return []
+    values = {"bot": lease.bot, "token": lease.token, "limit": limit}
+    claims = []
+    for lane, prio, head, chat, suppressed in tx.db.execute(Q["orphans"], values).fetchall():
+        tx.db.execute(Q["take_lane"], (lease.token, lane))
+        claims.append(_claim(tx, lease, lane, prio, head, chat, suppressed))
+    return claims
+
+
+def settle(tx: Transaction, settlements: Sequence[Settlement], now: float) -> list[bool]:
+    """See `ports.Store.settle`."""
+    return [_settle(tx, s, now) for s in settlements]
+
+
+def _settle(tx: Transaction, s: Settlement, now: float) -> bool:
+    claim, attempt = s.claim, s.attempt
+    final = s.state is not State.WAITING
+    code = CODE_OF[s.state] if final else Code.LATER if s.later and s.due_at > now else Code.READY
+    changed = tx.db.execute(
+        Q["settle_message"],
+        {
+            "state": int(code),
+            "reason": s.reason,
+            "due_at": s.due_at,
+            "ended_at": now if final else None,
+            "tries": s.tries,
+            "attempts": claim.attempts + (attempt is not None),
+            "doubts": s.doubts,
+            "crashes": s.crashes,
+            "seq": claim.seq,
+            "lane": claim.lane,
+            "token": claim.token,
+        },
+    ).rowcount
+    if not changed:
+        tx.fenced(claim.bot)
+        return False
+    if attempt is not None:
+        result = s.result.decode() if s.result is not None else None
+        a = attempt
+        values = (claim.seq, a.number, a.started_at, a.duration, a.outcome, a.status, a.error, result)
+        tx.db.execute(Q["insert_attempt"], values)
+    free = {"now": now, "chat_at": s.chat_at, "ended": int(final), "lane": claim.lane}
+    waiting = tx.db.execute(Q["free_lane"], free).fetchone()[0]
+    tx.sending(claim.bot, -1)
+    if final:
+        tx.waiting(claim.bot, -1)
+        tx.ended(claim.bot, code, now)
+        if waiting == 0:
+            tx.lanes(claim.bot, -1)
+    if s.moved_to or s.suppress or s.file_ids or s.follow_ups:
+        _consequences(tx, s, now)
+    return True
+
+
+def _consequences(tx: Transaction, s: Settlement, now: float) -> None:
+    claim = s.claim
+    if s.moved_to is not None:
+        lanes.move(tx, claim.bot, claim.lane, claim.chat, s.moved_to, now)
+    if s.suppress is not None:
+        lanes.suppress(tx, claim.bot, claim.lane, s.suppress, now)
+    for sha256, kind, file_id in s.file_ids:
+        tx.db.execute(Q["learn_file_id"], (claim.bot, sha256, kind, file_id))
+    if s.follow_ups:
+        submit(tx, s.follow_ups, now)

@@ -1,0 +1,198 @@
+"""The SQLite store: one writer with group commit, one reader, and the verbs of `ports.Store` on top."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from ...core.errors import SchemaMismatch, StoreAway
+from ...core.message import Accepted, Claim, Draft
+from ...ports import Change, Claimed, Lease, Page, Pruned, Query, Settlement, Stats
+from ..named import migrations
+from . import alter, claims, reads
+from .liveness import Liveness
+from .submit import submit
+from .writer import Writer, connect, translate
+
+T = TypeVar("T")
+
+WATCH_EVERY = 0.02  # seconds between two looks at whether another process has written
+
+
+class SqliteStore:
+    """`ports.Store` on one SQLite file.
+
+    `inline`: every verb runs at once in the calling thread and leases end by time alone, so that a simulation replays
+    exactly; not for production.
+    """
+
+    def __init__(self, path: Path | str, *, inline: bool = False) -> None:
+        self.path = Path(path)
+        self._inline = inline
+        self._writer: Writer | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._liveness = Liveness(self.path)
+        self._changed = asyncio.Event()
+
+    # ---------------------------------------------------------------- life
+
+    async def open(self) -> None:
+        if self._writer is None:
+            await self._in_thread(self._open)
+
+    def _open(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            migrate(self.path)
+            self._writer = Writer(self.path, inline=self._inline)
+            self._reader = connect(self.path, read_only=True)
+        except sqlite3.Error as error:
+            raise translate(error, self.path) from None
+        except OSError as error:
+            raise StoreAway(
+                f"{self.path}: {error.strerror}", "Check the folder's rights, or set KURIR_STORE."
+            ) from None
+        if not self._inline:
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="kurir-reader")
+
+    async def close(self) -> None:
+        if self._writer is not None:
+            await self._in_thread(self._close)
+
+    def _close(self) -> None:
+        assert self._writer is not None
+        assert self._reader is not None
+        self._writer.close()
+        if self._pool:
+            self._pool.shutdown()
+        self._reader.close()
+        self._liveness.close()
+        self._writer = self._reader = None
+
+    async def _in_thread(self, work: Callable[[], None]) -> None:
+        if self._inline:
+            work()
+        else:
+            await asyncio.to_thread(work)
+
+    def _writes(self) -> Writer:
+        if self._writer is None:
+            raise StoreAway(f"{self.path} is not open", "Use Kurir inside its `async with`.")
+        return self._writer
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        self._writes()
+        assert self._reader is not None
+        try:
+            if self._pool is None:
+                return work(self._reader)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work, self._reader)
+        except sqlite3.Error as error:
+            raise translate(error, self.path) from None
+
+    # ---------------------------------------------------------------- verbs
+
+    async def submit(self, drafts: Sequence[Draft], now: float) -> list[Accepted]:
+        accepted = await self._writes().run(lambda tx: submit(tx, drafts, now))
+        self._changed.set()
+        return accepted
+
+    async def lease(self, holder: str, bots: Sequence[int], until: float, now: float) -> list[Lease]:
+        if not self._inline and until > now:
+            self._liveness.announce(holder)
+        is_dead = self._liveness.is_dead if not self._inline else lambda _: False
+        return await self._writes().run(lambda tx: claims.lease(tx, holder, bots, until, now, is_dead))
+
+    async def claim(self, lease: Lease, now: float, limit: int, low: int = 0) -> Claimed:
+        return await self._writes().run(lambda tx: claims.claim(tx, lease, now, limit, low))
+
+    async def adopt(self, lease: Lease, limit: int) -> list[Claim]:
+        return await self._writes().run(lambda tx: claims.adopt(tx, lease, limit))
+
+    async def settle(self, settlements: Sequence[Settlement], now: float) -> list[bool]:
+        settled = await self._writes().run(lambda tx: claims.settle(tx, settlements, now))
+        self._changed.set()
+        return settled
+
+    async def find(self, query: Query) -> Page:
+        return await self._read(lambda db: reads.find(db, query))
+
+    async def alter(self, query: Query, change: Change, now: float) -> list[str]:
+        changed = await self._writes().run(lambda tx: alter.alter(tx, query, change, now))
+        self._changed.set()
+        return changed
+
+    async def steer(self, bot: int, *, chat: str | None = None, until: float, reason: str | None = None) -> None:
+        await self._writes().run(lambda tx: alter.steer(tx, bot, chat, until, reason))
+        self._changed.set()
+
+    async def suppress(self, bot: int, chat: str, why: str | None, now: float) -> None:
+        await self._writes().run(lambda tx: alter.suppress(tx, bot, chat, why, now))
+        self._changed.set()
+
+    async def stats(self, bot: int | None = None) -> Stats:
+        return await self._read(lambda db: reads.stats(db, bot))
+
+    async def prune(self, before: float, now: float, limit: int = 1000) -> Pruned:
+        return await self._writes().run(lambda tx: alter.prune(tx, before, now, limit))
+
+    async def watch(self, timeout: float) -> None:
+        """Own writes wake at once; other processes' within WATCH_EVERY."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        version = self._version()
+        while not self._changed.is_set() and (left := end - loop.time()) > 0 and self._version() == version:
+            wait = left if self._inline else min(left, WATCH_EVERY)
+            try:
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+        self._changed.clear()
+
+    def _version(self) -> int:
+        """Changes when another connection has committed."""
+        if self._reader is None:
+            return 0
+        version: int = self._reader.execute("PRAGMA data_version").fetchone()[0]
+        return version
+
+
+def migrate(path: Path) -> None:
+    """Bring the schema up to date, one migration a transaction. Raises SchemaMismatch when it is newer than we know."""
+    db = connect(path)
+    try:
+        scripts = migrations(f"{__package__}.migrations")
+        known = scripts[-1][0]
+        for version, script in scripts:
+            db.execute("BEGIN IMMEDIATE")  # another process may be migrating
+            present = db.execute("PRAGMA user_version").fetchone()[0]
+            if present > known:
+                db.execute("ROLLBACK")
+                raise SchemaMismatch(
+                    f"{path} has schema {present}; this Kurir knows up to {known}",
+                    "Upgrade Kurir (`pip install -U kurir`); a newer one has used this file.",
+                )
+            if present < version:
+                for statement in _split(script):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {version}")
+            db.execute("COMMIT")
+    finally:
+        db.close()
+
+
+def _split(script: str) -> list[str]:
+    """The script's statements (`executescript` would commit before it)."""
+    statements, pending = [], ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            statements.append(pending)
+            pending = ""
+    return statements
