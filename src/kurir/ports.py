@@ -116,7 +116,7 @@ class Settlement:
     crashes: int = 0
     suppress: str | None = None  # the chat is not to be written to: why, in Telegram's words
     moved_to: str | None = None  # the lane's chat has this id from now on
-    file_ids: tuple[tuple[str, str, str], ...] = ()  # (sha256, kind, file_id) learned
+    file_ids: tuple[tuple[str, str, str], ...] = ()  # (sha256, kind, file_id) learned; "" = no longer valid
     follow_ups: tuple[Draft, ...] = ()  # accepted in the same transaction
 
 

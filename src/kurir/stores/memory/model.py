@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ...core.message import Attempt, Claim, Draft, Priority, Record, State
+from ...ports import BotStats
 from .agenda import Agenda
 
 
@@ -172,4 +173,24 @@ def record_of(message: Message, chat: str, with_attempts: bool) -> Record:
         crashes=message.crashes,
         superseded_by=message.superseded_by,
         attempts=tuple(message.attempts) if with_attempts else (),
+    )
+
+
+def stats_of(bot: Bot) -> BotStats:
+    """The bot's counts; `waiting` includes what is in flight."""
+    return BotStats(
+        bot=bot.id,
+        waiting=bot.counts[State.WAITING],
+        sending=len(bot.flying),
+        delivered=bot.counts[State.DELIVERED],
+        dead=bot.counts[State.DEAD],
+        cancelled=bot.counts[State.CANCELLED],
+        expired=bot.counts[State.EXPIRED],
+        lanes=bot.busy_lanes,
+        oldest_due=bot.ready_since(),
+        fenced=bot.fenced,
+        holder=bot.holder,
+        lease_until=bot.until if bot.holder is not None else None,
+        paused_until=bot.paused_until,
+        paused_why=bot.paused_why,
     )

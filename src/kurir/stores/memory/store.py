@@ -11,7 +11,6 @@ from itertools import islice
 from ...core.errors import KeyConflict, StoreError, StoreFull
 from ...core.message import Accepted, Attempt, Claim, Draft, State
 from ...ports import (
-    BotStats,
     Cancel,
     Change,
     Claimed,
@@ -27,7 +26,7 @@ from ...ports import (
 )
 from .book import MAX_PAGE, Book
 from .lanes import Lanes
-from .model import Bot, Lane, Message, claim_of, record_of
+from .model import Bot, Lane, Message, claim_of, record_of, stats_of
 
 RECENT = 60.0  # seconds of attempts that a new holder is told of
 LANE_REST = 3600.0  # seconds for which an empty lane keeps what its chat was paused until
@@ -380,26 +379,6 @@ class MemoryStore:
 
     def _count(self, message: Message, n: int) -> None:
         self._lanes.bot(message.draft.bot).counts[message.state] += n
-
-
-def stats_of(bot: Bot) -> BotStats:
-    """The bot's counts; `waiting` includes what is in flight."""
-    return BotStats(
-        bot=bot.id,
-        waiting=bot.counts[State.WAITING],
-        sending=len(bot.flying),
-        delivered=bot.counts[State.DELIVERED],
-        dead=bot.counts[State.DEAD],
-        cancelled=bot.counts[State.CANCELLED],
-        expired=bot.counts[State.EXPIRED],
-        lanes=bot.busy_lanes,
-        oldest_due=bot.ready_since(),
-        fenced=bot.fenced,
-        holder=bot.holder,
-        lease_until=bot.until if bot.holder is not None else None,
-        paused_until=bot.paused_until,
-        paused_why=bot.paused_why,
-    )
 
 
 def _wake(watcher: asyncio.Future[None]) -> None:

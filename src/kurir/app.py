@@ -1,0 +1,286 @@
+"""The composition root: the one place that knows the concrete classes. `Kurir` is the library's face."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Self, overload
+
+from .conveniences import Conveniences
+from .core.errors import InvalidMessage, InvalidSetting, NotFound, StoreAway, WrongState
+from .core.events import Event
+from .core.message import Record, State
+from .core.pace import Pace
+from .delivery import Delivery
+from .message import Message
+from .observe.log import Hub
+from .outbox import Bots, Outbox
+from .ports import Cancel, Change, Clock, Listener, Page, Purge, Query, Requeue, Stats, Store, SystemClock, Transport
+from .services.courier import Courier, Tools
+from .services.housekeeping import Housekeeping, Retention
+from .services.receipts import Receipt, Waiting
+from .services.supervisor import Supervisor
+from .settings import Settings, load, make_bot, pace
+from .stores.memory import MemoryStore
+from .stores.sqlite import SqliteStore
+from .telegram.spool import Spool
+from .telegram.transport import HttpTransport
+
+GRACE = 8.0  # seconds that calls in flight get at a clean stop; the whole stop takes less than 10
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What tests and simulations replace."""
+
+    transport: Transport | None = None
+    clock: Clock | None = None
+    rng: random.Random | None = None
+    holder: str | None = None
+    listeners: tuple[Listener, ...] = ()
+
+
+def open_store(url: str) -> Store:
+    """The store a URL names. Raises InvalidSetting."""
+    if url.startswith("sqlite:///"):
+        return SqliteStore(Path(url.removeprefix("sqlite:///")))
+    if url == "memory://":
+        return MemoryStore()
+    raise InvalidSetting(
+        "KURIR_STORE", f"{url.split('@')[-1]!r} is no store we know", "Use sqlite:///file.db or memory://."
+    )
+
+
+class Kurir(Conveniences):
+    """Makes a bot's messages arrive.
+
+        async with Kurir(store="sqlite:///kurir.db", token=TOKEN) as kurir:
+            receipt = await kurir.send_text(chat_id, "Your order is on its way")   # durable from here on
+            await receipt.delivered(timeout=30)                                     # only if you want to wait
+
+    `courier=False`: only hand over; another process (`kurir worker`) sends. `settings` replaces what the environment and
+    kurir.toml say; further keywords replace single ones (`telegram_url=`, `concurrency=`, `pace="off"`, ...).
+    Raises InvalidSetting.
+    """
+
+    def __init__(
+        self,
+        store: str | Store | None = None,
+        token: str | None = None,
+        *,
+        courier: bool = True,
+        settings: Settings | None = None,
+        parts: Parts = Parts(),  # noqa: B008 - frozen
+        **overrides: Any,
+    ) -> None:
+        self.settings = _settings(settings, token, overrides)
+        if courier and not self.settings.bots:
+            raise InvalidSetting("KURIR_BOT_TOKEN", "is not set", "Set it, or pass token=...; @BotFather gives one.")
+        url = self.settings.store if store is None else store
+        self.store: Store = open_store(url) if isinstance(url, str) else url
+        self._clock: Clock = parts.clock or SystemClock()
+        self._rng = parts.rng or random.SystemRandom()
+        self._parts = parts
+        self._hub = Hub(parts.listeners)
+        self._with_courier = courier
+        self._spool = _spool(self.settings, self.store)
+        self._waiting = Waiting(self.store, self._clock)
+        self._hub.add(self._waiting.hear)
+        self._outbox = Outbox(
+            self.store,
+            Bots({bot.name: bot.id for bot in self.settings.bots}),
+            self._clock,
+            rng=self._rng,
+            spool=self._spool,
+            emit=self._hub.emit,
+            local=self.settings.local_server,
+        )
+        self._transport: Transport | None = None
+        self._supervisor: Supervisor | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # ---------------------------------------------------------------- life
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Open the store and, with a courier, begin to send. Raises StoreError."""
+        await self.store.open()
+        if not self._with_courier:
+            return
+        s = self.settings
+        self._transport = self._parts.transport or HttpTransport(
+            s.telegram_url,
+            proxy=s.proxy,
+            connect_timeout=s.connect_timeout,
+            read_timeout=s.read_timeout,
+            pool=s.concurrency * max(1, len(s.bots)),
+            local=s.local_server,
+        )
+        tools = Tools(self.store, self._clock, self._hub.emit, s.concurrency)
+        holder = self._parts.holder or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._supervisor = Supervisor([bot.id for bot in s.bots], self._courier(tools), tools, holder)
+        self._hub.add(self._supervisor.hear)
+        housekeeping = Housekeeping(self.store, self._clock, self._spool, Retention(s.history))
+        self._tasks = [
+            asyncio.create_task(self._supervisor.run(), name="kurir-supervisor"),
+            asyncio.create_task(housekeeping.run(), name="kurir-housekeeping"),
+        ]
+
+    def _courier(self, tools: Tools) -> Any:
+        bots = {bot.id: bot for bot in self.settings.bots}
+        transport = self._transport
+        assert transport is not None
+
+        def make(bot: int) -> Courier:
+            delivery = Delivery(
+                bots[bot].token,
+                transport,
+                self._clock,
+                policy=self.settings.policy,
+                rng=self._rng,
+                spool=self._spool,
+                emit=self._hub.emit,
+            )
+            return Courier(bot, delivery, Pace(bots[bot].limits), tools)
+
+        return make
+
+    async def close(self, grace: float = GRACE) -> None:
+        """Stop cleanly: what is in flight gets `grace` seconds, the rest is handed back; everything accepted is kept."""
+        if self._supervisor is not None:
+            await self._supervisor.stop(grace)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._waiting.close()
+        if self._transport is not None and self._parts.transport is None:
+            await self._transport.close()
+        await self.store.close()
+
+    def listen(self, listener: Listener) -> None:
+        """Hear every event from now on. A listener must not block."""
+        self._hub.add(listener)
+
+    # ---------------------------------------------------------------- the way in
+
+    @overload  # type: ignore[override]
+    async def submit(self, what: Message, /) -> Receipt: ...
+    @overload
+    async def submit(self, what: str, params: Mapping[str, Any], /, **treatment: Any) -> Receipt: ...
+    @overload
+    async def submit(self, what: Sequence[Message], /) -> list[Receipt]: ...
+
+    async def submit(
+        self, what: Message | str | Sequence[Message], params: Mapping[str, Any] | None = None, /, **treatment: Any
+    ) -> Receipt | list[Receipt]:
+        """Hand over one message (a `Message`, or a method and its parameters) or a list of them, all or none.
+
+        When it returns, they are durable. Raises InvalidMessage, UnknownBot, KeyConflict, StoreError; then nothing is kept.
+        """
+        if isinstance(what, str):
+            what = _message(what, {} if params is None else params, treatment)
+        elif treatment or params is not None:
+            raise InvalidMessage("params", "go with a method's name", "Put them into the Message.")
+        if isinstance(what, Message):
+            (accepted,) = await self._outbox.submit([what])
+            return Receipt(accepted, self._waiting)
+        return [Receipt(accepted, self._waiting) for accepted in await self._outbox.submit(list(what))]
+
+    # ---------------------------------------------------------------- looking and steering
+
+    async def get(self, id: str) -> Record:
+        """The message with its attempts. Raises NotFound."""
+        return await self._waiting.get(id, with_attempts=True)
+
+    async def find(self, **conditions: Any) -> Page:
+        """The messages that match: `states`, `chat`, `since`, `metadata={...}`, `limit`, ... (see `ports.Query`)."""
+        return await self.store.find(_query(conditions))
+
+    async def dead(self, **conditions: Any) -> Page:
+        """The dead letters, newest first; conditions as for `find`."""
+        return await self.find(states=(State.DEAD,), **conditions)
+
+    async def stats(self) -> Stats:
+        """Counts by bot and day, and what the store says of itself."""
+        return await self.store.stats()
+
+    async def retry(self, id: str) -> None:
+        """Send a dead, cancelled or expired message again. Raises NotFound, WrongState."""
+        await self._change(id, Requeue(), "is to be dead, cancelled or expired")
+
+    async def cancel(self, id: str) -> None:
+        """Cancel a waiting message. Raises NotFound, WrongState (also while it is being sent)."""
+        await self._change(id, Cancel(), "is to be waiting, and not being sent at the moment")
+
+    async def change_all(self, change: Change, **conditions: Any) -> int:
+        """Retry (`Requeue()`), cancel (`Cancel()`) or purge (`Purge()`) all that match; answers how many it was."""
+        total = 0
+        while ids := await self.store.alter(_query(conditions), change, self._clock.now()):
+            total += len(ids)
+        return total
+
+    async def _change(self, id: str, change: Requeue | Cancel | Purge, needed: str) -> None:
+        changed = await self.store.alter(Query(ids=(id,), limit=1), change, self._clock.now())
+        if not changed:
+            record = await self._waiting.get(id)
+            raise WrongState(f"message {id} is {record.state}", f"It {needed}.")
+
+
+def _message(method: str, params: Mapping[str, Any], treatment: dict[str, Any]) -> Message:
+    try:
+        return Message(method, params, **treatment)
+    except TypeError:
+        known = {f.name for f in fields(Message)}
+        wrong = sorted(set(treatment) - known)[0]
+        raise InvalidMessage(wrong, "is unknown", "Bot API parameters go into params.") from None
+
+
+def _query(conditions: dict[str, Any]) -> Query:
+    conditions = dict(conditions)
+    if isinstance(conditions.get("metadata"), Mapping):
+        conditions["metadata"] = tuple((k, str(v)) for k, v in conditions["metadata"].items())
+    if "chat" in conditions and conditions["chat"] is not None:
+        conditions["chat"] = str(conditions["chat"]).lower()
+    if isinstance(conditions.get("states"), Sequence):
+        conditions["states"] = tuple(State(s) for s in conditions["states"])
+    unknown = set(conditions) - set(Query.__slots__)
+    if unknown:
+        raise InvalidMessage(sorted(unknown)[0], "is no condition", f"Known: {', '.join(Query.__slots__)}.")
+    return Query(**conditions)
+
+
+def _settings(settings: Settings | None, token: str | None, overrides: dict[str, Any]) -> Settings:
+    s = load() if settings is None else settings
+    limits = overrides.pop("pace", None)
+    if token is not None:
+        s = replace(s, bots=(make_bot("default", token),))
+    if limits is not None:
+        s = replace(s, bots=tuple(replace(b, limits=pace(limits, b.limits, "pace")) for b in s.bots))
+    unknown = set(overrides) - set(Settings.__slots__)
+    if unknown:
+        raise InvalidSetting(sorted(unknown)[0], "is unknown", f"Known: {', '.join(Settings.__slots__)}.")
+    return replace(s, **overrides) if overrides else s
+
+
+def _spool(settings: Settings, store: Store) -> Spool | None:
+    """The file spool: where the settings say, else beside the SQLite file."""
+    if settings.files is not None:
+        return Spool(settings.files)
+    if isinstance(store, SqliteStore):
+        return Spool(store.path.with_name(f"{store.path.name}.files"))
+    return None
+
+
+__all__ = ["Event", "Kurir", "NotFound", "Parts", "StoreAway", "open_store"]

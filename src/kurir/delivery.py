@@ -1,0 +1,308 @@
+"""One attempt, as a value through a pipe of named steps: prepare, send, classify, judge, settlement."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, assert_never
+
+import orjson
+
+from .core.classify import classify
+from .core.events import Attempted, Event
+from .core.ids import RANDOM_BITS, make_id
+from .core.judge import CRASHED, Again, Finish, Reroute, StopBot, Verdict, judge, judge_crash
+from .core.link import Link, broke
+from .core.message import Attempt, Claim, Draft, State
+from .core.methods import is_chat
+from .core.outcome import (
+    Answer,
+    Break,
+    Delivered,
+    Failed,
+    NoReply,
+    Outcome,
+    Refused,
+    Reply,
+    Unknown,
+    name_of,
+)
+from .core.policy import Policy
+from .ports import Call, Clock, Settlement, Transport
+from .telegram.files import learn, prepare
+from .telegram.spool import Spool
+
+STOPPED = NoReply(Break.RESET, True, "stopped while sending")
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What one call brought: the outcome, what follows, and how the store is to be told."""
+
+    outcome: Outcome
+    verdict: Verdict
+    settlement: Settlement
+    infrastructure: bool  # no answer, or a 5xx: a sign of the link's health
+
+
+class Uploads:
+    """A file is uploaded once for a bot and kind: who needs one that is on its way waits for its `file_id`."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], str] = {}
+        self._going: dict[tuple[str, str], asyncio.Event] = {}
+
+    async def join(self, claim: Claim) -> Claim:
+        """The claim with every `file_id` known by now. What is still missing is the caller's to upload: `done` ends it."""
+        for file in claim.files:
+            name = (file.sha256, file.kind)
+            while name not in claim.file_ids and name not in self._known and name in self._going:
+                await self._going[name].wait()
+        known = {
+            (f.sha256, f.kind): self._known[f.sha256, f.kind]
+            for f in claim.files
+            if (f.sha256, f.kind) in self._known
+        }
+        stored = {name: file_id for name, file_id in claim.file_ids.items() if file_id}
+        for file in claim.files:
+            name = (file.sha256, file.kind)
+            if name not in stored and name not in known:
+                self._going.setdefault(name, asyncio.Event())
+        return replace(claim, file_ids={**known, **stored})
+
+    def done(self, claim: Claim, learned: tuple[tuple[str, str, str], ...]) -> None:
+        """The attempt is over; `learned` may be empty."""
+        for sha256, kind, file_id in learned:
+            if not file_id:
+                continue
+            if len(self._known) >= 10_000:
+                self._known.clear()  # the store knows them
+            self._known[sha256, kind] = file_id
+        for file in claim.files:
+            going = self._going.pop((file.sha256, file.kind), None)
+            if going:
+                going.set()
+
+    def forget(self, claim: Claim) -> None:
+        """Telegram does not know a `file_id` any more."""
+        for file in claim.files:
+            self._known.pop((file.sha256, file.kind), None)
+
+
+class Delivery:
+    """Attempts for one bot. Knows nothing of leases, pace or loops."""
+
+    def __init__(
+        self,
+        token: str,
+        transport: Transport,
+        clock: Clock,
+        *,
+        policy: Policy,
+        rng: random.Random,
+        spool: Spool | None,
+        emit: Callable[[Event], None],
+    ) -> None:
+        self.link = Link()
+        self._token = token
+        self._transport = transport
+        self._clock = clock
+        self._policy = policy
+        self._rng = rng
+        self._spool = spool
+        self._emit = emit
+        self._uploads = Uploads()
+
+    # ---------------------------------------------------------------- one attempt
+
+    async def attempt(self, claim: Claim) -> Tried:
+        """Send once and tell what follows. Cancelled while the request is out: the outcome is unknown."""
+        uploading = claim
+        if claim.files:
+            claim = await self._uploads.join(claim)
+        started = self._clock.now()
+        learned: tuple[tuple[str, str, str], ...] = ()
+        try:
+            try:
+                answer = await self._send(claim)
+            except asyncio.CancelledError:
+                answer = STOPPED
+            outcome = classify(claim.method, answer)
+            if claim.files and isinstance(outcome, Delivered):
+                learned = learn(claim, outcome.result)
+            elif claim.file_ids and isinstance(outcome, Refused) and "file" in outcome.reason.lower():
+                outcome = Failed(f"{outcome.reason} (by file_id: it will be uploaded anew)")
+                learned = tuple((sha256, kind, "") for sha256, kind in claim.file_ids)
+                self._uploads.forget(claim)
+        finally:
+            if claim.files:
+                self._uploads.done(uploading, learned)
+        return self._tried(claim, answer, outcome, started, learned)
+
+    async def _send(self, claim: Claim) -> Answer:
+        if claim.files and self._spool is None:
+            return NoReply(Break.FILE, False, "this process has no file spool")
+        params, parts = prepare(claim, self._spool)
+        call = Call(self._token, claim.method, params, parts, claim.options.timeout)
+        return await self._transport.call(call)
+
+    def _tried(
+        self,
+        claim: Claim,
+        answer: Answer,
+        outcome: Outcome,
+        started: float,
+        learned: tuple[tuple[str, str, str], ...],
+    ) -> Tried:
+        now = self._clock.now()
+        stopped = answer is STOPPED
+        bad = broke(answer)
+        if not stopped:
+            self.link.observe(claim.chat, answer, now)
+        charged = not stopped and not (bad and self.link.to_blame(claim.chat, now))
+        verdict = judge(claim, outcome, self._policy, now, self._rng.random(), charged)
+        attempt = Attempt(
+            claim.attempts + 1,
+            started,
+            max(0.0, now - started),
+            name_of(outcome),
+            answer.status if isinstance(answer, Reply) else None,
+            _error(outcome),
+        )
+        settlement = self._settlement(claim, verdict, attempt, outcome, learned)
+        self._emit(Attempted(claim, outcome, verdict, started, attempt.duration))
+        return Tried(outcome, verdict, settlement, bad)
+
+    def _settlement(
+        self,
+        claim: Claim,
+        verdict: Verdict,
+        attempt: Attempt,
+        outcome: Outcome,
+        learned: tuple[tuple[str, str, str], ...] = (),
+    ) -> Settlement:
+        base = Settlement(
+            claim,
+            State.WAITING,
+            attempt,
+            tries=claim.tries,
+            doubts=claim.doubts + isinstance(outcome, Unknown),
+            crashes=claim.crashes,
+            file_ids=learned,
+        )
+        match verdict:
+            case Finish(state, reason, suppress):
+                if state is not State.DELIVERED or not isinstance(outcome, Delivered):
+                    return replace(
+                        base,
+                        state=state,
+                        reason=reason,
+                        tries=claim.tries + (state is State.DEAD),
+                        suppress=suppress if is_chat(claim.chat) else None,
+                    )
+                return replace(
+                    base,
+                    state=state,
+                    reason=reason,
+                    result=orjson.dumps(outcome.result),
+                    follow_ups=self._follow_ups(claim, outcome.result),
+                )
+            case Again(due_at, reason, later, charged):
+                return replace(
+                    base, due_at=due_at, reason=reason, later=later, tries=claim.tries + charged
+                )
+            case Reroute(chat):
+                return replace(base, reason=f"moved to {chat}", moved_to=chat)
+            case StopBot(reason):
+                return replace(base, reason=reason)
+            case _:
+                assert_never(verdict)
+
+    # ---------------------------------------------------------------- without a call
+
+    def crashed(self, claim: Claim) -> Settlement:
+        """The settlement of a claim whose courier died holding it."""
+        verdict = judge_crash(claim, self._policy, self._clock.now())
+        now = self._clock.now()
+        attempt = Attempt(claim.attempts + 1, now, 0.0, "unknown", None, CRASHED)
+        settlement = self._settlement(claim, verdict, attempt, Unknown(CRASHED))
+        return replace(settlement, crashes=claim.crashes + 1, tries=claim.tries)
+
+    def unsent(self, claim: Claim) -> Settlement | None:
+        """The settlement of a claim that must not be sent (any more); None: it may be."""
+        if claim.suppressed is not None:
+            why = claim.suppressed
+            return self._untouched(claim, State.DEAD, f"suppressed: {why}", why)
+        if claim.expires_at is not None and claim.expires_at <= self._clock.now():
+            return self._untouched(claim, State.EXPIRED, "expired before it could be sent")
+        return None
+
+    def hand_back(self, claim: Claim) -> Settlement:
+        """The settlement of a claim that was not sent: it waits as before."""
+        return self._untouched(claim, State.WAITING, None)
+
+    def _untouched(
+        self, claim: Claim, state: State, reason: str | None, suppress: str | None = None
+    ) -> Settlement:
+        return Settlement(
+            claim,
+            state,
+            reason=reason,
+            tries=claim.tries,
+            doubts=claim.doubts,
+            crashes=claim.crashes,
+            suppress=suppress,
+        )
+
+    def _follow_ups(self, claim: Claim, result: Any) -> tuple[Draft, ...]:
+        """A message to be deleted later (E17): its deletion is accepted together with its delivery."""
+        after = claim.options.delete_after
+        ids = message_ids(result)
+        if after is None or not ids:
+            return ()
+        now = self._clock.now()
+        method = "deleteMessage" if len(ids) == 1 else "deleteMessages"
+        which = {"message_id": ids[0]} if len(ids) == 1 else {"message_ids": ids}
+        chat: int | str = int(claim.chat) if not claim.chat.startswith("@") else claim.chat
+        return (
+            Draft(
+                id=make_id(now, self._rng.getrandbits(RANDOM_BITS)),
+                bot=claim.bot,
+                chat=claim.chat,
+                method=method,
+                params=orjson.dumps({"chat_id": chat, **which}),
+                accepted_at=now,
+                priority=claim.priority,
+                due_at=now + after,
+                metadata={"deletes": claim.id},
+            ),
+        )
+
+    # ---------------------------------------------------------------- probes
+
+    async def probe(self) -> bool:
+        """Whether Telegram answers at all: `getMe` costs nothing and doubles nothing."""
+        answer = await self._transport.call(Call(self._token, "getMe", b"{}", timeout=10.0))
+        self.link.observe("", answer, self._clock.now())
+        return not broke(answer)
+
+    async def token_works(self) -> bool:
+        """Whether Telegram takes the bot's token (again)."""
+        answer = await self._transport.call(Call(self._token, "getMe", b"{}", timeout=10.0))
+        return isinstance(answer, Reply) and answer.status == 200
+
+
+def message_ids(result: Any) -> list[int]:
+    """The ids of the messages a send made: of one, or of an album or a copy of several."""
+    items = result if isinstance(result, list) else [result]
+    return [i["message_id"] for i in items if isinstance(i, dict) and isinstance(i.get("message_id"), int)]
+
+
+def _error(outcome: Outcome) -> str | None:
+    match outcome:
+        case Delivered(benign=benign):
+            return benign
+        case _:
+            return getattr(outcome, "reason", None) or f"moved to {getattr(outcome, 'chat', '')}"

@@ -1,0 +1,240 @@
+"""From a caller's `Message` to a `Draft`: everything that cannot be a call is refused here, with the field and a remedy.
+
+What only Telegram can judge (the length of a text after parsing, entities, rights) is let through.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any, TypeVar
+
+import orjson
+
+from .core.errors import InvalidMessage
+from .core.message import DEFAULT_OPTIONS, Draft, FileRef, OnUnknown, Options, Ordering, Priority
+from .core.methods import album_items, canonical, coalesces, costs_money, known, lane_of, target_of
+from .core.policy import exponential, fixed
+from .core.times import unix
+from .message import Message
+
+MAX_PARAMS = 1 << 20  # bytes of JSON; the official server takes 1 MiB of parameters (tdlib/telegram-bot-api)
+MAX_KEY = 255
+MAX_METADATA = 50  # pairs
+MAX_METADATA_VALUE = 500  # characters
+MAX_ATTEMPTS = 1000
+MAX_TIMEOUT = 3600.0  # seconds
+MAX_DELAY = 30 * 86400.0  # seconds
+MAX_DELETE_AFTER = 48 * 3600.0  # seconds: bots may delete a message for 48 hours (Bot API, deleteMessage)
+BLANKS = frozenset(" \t\r\n")
+
+E_ = TypeVar("E_", bound=Enum)
+
+_TEXTS = ("text", "caption", "parse_mode", "question", "title", "address", "phone_number", "first_name", "emoji")
+_NUMBERS = ("latitude", "longitude")
+_TO_A_CHAT = ("send", "forward", "copy", "edit", "deleteMessage", "pin", "unpin", "stop", "setMessageReaction", "setChat")
+
+
+def draft(
+    message: Message, params: Mapping[str, Any], files: tuple[FileRef, ...], bot: int, id: str, now: float
+) -> Draft:
+    """`params` are the message's with files replaced by `attach://...`. Raises InvalidMessage."""
+    method = check_method(message.method)
+    _check_params(method, params)
+    body = encode(params)
+    chat = lane_of(method, params)
+    due_at = unix("due_at", message.due_at, now) if message.due_at is not None else 0.0
+    expires_at = None
+    if message.expires_at is not None:
+        expires_at = unix("expires_at", message.expires_at, now)
+        if expires_at <= now:
+            raise InvalidMessage("expires_at", "is in the past", "Give a later time, or none.")
+        if expires_at <= due_at:
+            raise InvalidMessage("expires_at", "is not after due_at", "Let it expire after it is due.")
+    key = _key(message.idempotency_key)
+    return Draft(
+        id=id,
+        bot=bot,
+        chat=chat,
+        method=method,
+        params=body,
+        accepted_at=now,
+        priority=priority(message.priority),
+        files=files,
+        due_at=due_at,
+        expires_at=expires_at,
+        key=key,
+        digest=_digest(method, params, files) if key else None,
+        target=target_of(method, params),
+        coalesce=coalesces(method) and not due_at,
+        metadata=_metadata(message.metadata),
+        options=_options(message, method, params),
+        force=bool(message.force),
+    )
+
+
+def check_method(method: object) -> str:
+    """The Bot API's spelling of a method that can be handed over."""
+    if not isinstance(method, str) or not method:
+        raise InvalidMessage("method", "is missing", "Name a Bot API method, for example sendMessage.")
+    if not (method.isascii() and method.isalnum()) or len(method) > 64:
+        raise InvalidMessage("method", f"{method[:80]!r} is no method name", "Use letters and digits only.")
+    name = canonical(method)
+    if name in ("getUpdates", "setWebhook", "deleteWebhook", "logOut", "close") or (
+        known(name) and name.startswith("get")
+    ):
+        raise InvalidMessage("method", f"{name} asks or sets up; there is nothing to deliver", "Call Telegram itself.")
+    return name
+
+
+def encode(params: Mapping[str, Any]) -> bytes:
+    """The parameters as JSON."""
+    try:
+        body = orjson.dumps(params, option=orjson.OPT_NON_STR_KEYS)
+    except (TypeError, ValueError) as error:
+        raise InvalidMessage(_culprit(params), str(error), "Use JSON values; files as Path or bytes.") from None
+    if len(body) > MAX_PARAMS:
+        raise InvalidMessage("params", f"are {len(body):,} bytes; Telegram takes {MAX_PARAMS:,}", "Send less.")
+    return body
+
+
+def _culprit(params: Mapping[str, Any]) -> str:
+    """The first parameter that is no JSON."""
+    for name, value in params.items():
+        try:
+            orjson.dumps({name: value}, option=orjson.OPT_NON_STR_KEYS)
+        except (TypeError, ValueError):
+            return f"params.{name}"
+    return "params"
+
+
+def _check_params(method: str, params: Mapping[str, Any]) -> None:
+    chat = params.get("chat_id")
+    if chat is None:
+        if method.startswith(_TO_A_CHAT) and not lane_of(method, params):
+            raise InvalidMessage("params.chat_id", "is missing", "Say which chat: a number, or @channelname.")
+    elif isinstance(chat, bool) or not isinstance(chat, int | str):
+        raise InvalidMessage("params.chat_id", f"is a {type(chat).__name__}", "Give a number, or @channelname.")
+    elif isinstance(chat, str) and (not chat.strip() or not BLANKS.isdisjoint(chat.strip())):
+        raise InvalidMessage("params.chat_id", f"{chat!r} is no chat", "Give a number, or @channelname.")
+    for name in _TEXTS:
+        if name in params and not isinstance(params[name], str):
+            _wrong(name, params[name], "a string")
+    for name in _NUMBERS:
+        value = params.get(name)
+        if name in params and (isinstance(value, bool) or not isinstance(value, int | float | str)):
+            _wrong(name, value, "a number")
+    items = album_items(method, params)
+    if items is not None and not 2 <= items <= 10:
+        raise InvalidMessage(
+            "params.media", f"has {items} items; an album has 2 to 10", "Send it in several albums, or one by one."
+        )
+    if method == "sendMessage" and not params.get("text"):
+        raise InvalidMessage("params.text", "is empty", "Say something.")
+
+
+def _wrong(name: str, value: object, wanted: str) -> None:
+    raise InvalidMessage(f"params.{name}", f"is a {type(value).__name__}", f"Give {wanted}.")
+
+
+# ---------------------------------------------------------------- treatment
+
+
+def priority(value: Priority | str | int) -> Priority:
+    """A priority by value, or by name in any case."""
+    if isinstance(value, Priority):
+        return value
+    if isinstance(value, str) and value.upper() in Priority.__members__:
+        return Priority[value.upper()]
+    raise InvalidMessage("priority", f"{value!r} is none", "Use critical, high, normal or low.")
+
+
+def _one_of(field: str, kind: type[E_], value: object) -> E_:
+    try:
+        return kind(value)
+    except ValueError:
+        choices = " or ".join(str(member.value) for member in kind)
+        raise InvalidMessage(field, f"{value!r} is unknown", f"Use {choices}.") from None
+
+
+def _number(field: str, value: object, least: float, most: float, whole: bool = False) -> float:
+    kinds = int if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise InvalidMessage(field, f"is a {type(value).__name__}", f"Give a {'whole ' if whole else ''}number.")
+    number = float(value)  # type: ignore[arg-type]
+    if not least <= number <= most:
+        raise InvalidMessage(field, f"{value} is out of range", f"Give {least:g} to {most:g}.")
+    return number
+
+
+def _options(message: Message, method: str, params: Mapping[str, Any]) -> Options:
+    on_unknown = None
+    if message.on_unknown is not None:
+        on_unknown = _one_of("on_unknown", OnUnknown, message.on_unknown)
+    elif costs_money(method, params):
+        on_unknown = OnUnknown.HOLD
+    m = message
+    if (
+        on_unknown is None
+        and m.ordering is Ordering.FIFO
+        and m.max_attempts is m.backoff is m.timeout is m.delete_after is None
+    ):
+        return DEFAULT_OPTIONS
+    most = None if m.max_attempts is None else int(_number("max_attempts", m.max_attempts, 1, MAX_ATTEMPTS, True))
+    timeout = None if m.timeout is None else _number("timeout", m.timeout, 0.001, MAX_TIMEOUT)
+    after = None if m.delete_after is None else _number("delete_after", m.delete_after, 0, MAX_DELETE_AFTER)
+    ordering = _one_of("ordering", Ordering, m.ordering)
+    return Options(most, _backoff(m.backoff, most), timeout, after, ordering, on_unknown)
+
+
+def _backoff(value: object, attempts: int | None) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        shapes = {"exponential": exponential, "fixed": fixed}
+        shape = shapes.get(str(value.get("type")))
+        if shape is None or set(value) - {"type", "base"}:
+            raise InvalidMessage("backoff", f"{dict(value)!r} is unknown", 'Use {"type": "exponential", "base": 1}.')
+        base = _number("backoff.base", value.get("base", 1), 0, MAX_DELAY)
+        value = shape(base, attempts or 5)
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence) or len(value) > MAX_ATTEMPTS:
+        raise InvalidMessage("backoff", "is no list of delays", "Give seconds: [1, 2, 4, 8, 16].")
+    return tuple(_number(f"backoff[{i}]", delay, 0, MAX_DELAY) for i, delay in enumerate(value))
+
+
+def _key(key: object) -> str | None:
+    if key is None:
+        return None
+    if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY:
+        raise InvalidMessage("idempotency_key", "is no text of 1 to 255 characters", "Use an id of yours: order-42.")
+    return key
+
+
+def _metadata(metadata: object) -> dict[str, str] | None:
+    if not metadata:
+        return None
+    if not isinstance(metadata, Mapping):
+        raise InvalidMessage("metadata", f"is a {type(metadata).__name__}", 'Give pairs: {"order": "42"}.')
+    if len(metadata) > MAX_METADATA:
+        raise InvalidMessage("metadata", f"has {len(metadata)} pairs", f"Keep to {MAX_METADATA}.")
+    pairs: dict[str, str] = {}
+    for name, value in metadata.items():
+        if isinstance(value, bool):
+            value = str(value).lower()
+        if not isinstance(name, str) or not name or len(name) > 64 or not isinstance(value, str | int | float):
+            raise InvalidMessage(f"metadata.{name}", "is no text or number under a short name", 'As {"order": 42}.')
+        text = str(value)
+        if len(text) > MAX_METADATA_VALUE:
+            raise InvalidMessage(f"metadata.{name}", f"has {len(text)} characters", f"Keep to {MAX_METADATA_VALUE}.")
+        pairs[name] = text
+    return pairs
+
+
+def _digest(method: str, params: Mapping[str, Any], files: tuple[FileRef, ...]) -> bytes:
+    """What makes two bodies the same: method, parameters in any order, and the files' contents."""
+    body = orjson.dumps(
+        [method, params, [[f.field, f.sha256] for f in files]],
+        option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS,
+    )
+    return hashlib.sha256(body).digest()[:16]

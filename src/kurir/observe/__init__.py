@@ -1,0 +1,1 @@
+"""Observation: listeners on frozen events. Logs, metrics, traces and alerts subscribe here."""

@@ -1,0 +1,113 @@
+"""The way in. Every door ends here: what is handed over is checked, its files are spooled, and it is durable."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from .core.errors import InvalidMessage, UnknownBot
+from .core.events import Event, Submitted
+from .core.ids import RANDOM_BITS, make_id
+from .core.message import Accepted, Draft, FileRef
+from .drafting import check_method, draft
+from .message import Message
+from .ports import Clock, Store
+from .telegram.files import Attachment, detach
+from .telegram.spool import Spool
+
+MAX_BATCH = 1000  # messages in one submit
+
+
+@dataclass(frozen=True, slots=True)
+class Bots:
+    """The bots that are configured: numeric id by name, and names by id."""
+
+    ids: Mapping[str, int]
+
+    def resolve(self, bot: str | int | None) -> int:
+        """The id of the bot meant. Raises UnknownBot."""
+        if bot is None:
+            if len(self.ids) == 1:
+                return next(iter(self.ids.values()))
+            known = ", ".join(sorted(self.ids)) or "none"
+            raise UnknownBot("bot", f"is missing, and there is not exactly one ({known})", "Name it, or set KURIR_BOT_TOKEN.")
+        if isinstance(bot, str) and bot in self.ids:
+            return self.ids[bot]
+        text = str(bot)
+        if text.isdigit() and int(text) in self.ids.values():
+            return int(text)
+        known = ", ".join(sorted(self.ids)) or "none"
+        raise UnknownBot("bot", f"{_safe(text)!r} is not configured (known: {known})", "Use a known one, or add it to kurir.toml.")
+
+
+def _safe(bot: str) -> str:
+    """A token given by mistake is not repeated in an error."""
+    return bot.split(":", 1)[0] if ":" in bot else bot[:64]
+
+
+class Outbox:
+    """Accepts messages."""
+
+    def __init__(
+        self,
+        store: Store,
+        bots: Bots,
+        clock: Clock,
+        *,
+        rng: random.Random,
+        spool: Spool | None,
+        emit: Callable[[Event], None],
+        local: bool = False,
+    ) -> None:
+        self._store = store
+        self._bots = bots
+        self._clock = clock
+        self._rng = rng
+        self._spool = spool
+        self._emit = emit
+        self._local = local  # a local Bot API server: larger files
+
+    async def submit(self, messages: Sequence[Message]) -> list[Accepted]:
+        """All or none. When it returns, they survive SIGKILL and loss of power.
+
+        Raises InvalidMessage (with `index` in a batch), KeyConflict, StoreError."""
+        if len(messages) > MAX_BATCH:
+            raise InvalidMessage("messages", f"are {len(messages)}", f"Hand over at most {MAX_BATCH:,} at once.")
+        if not messages:
+            return []
+        now = self._clock.now()
+        drafts = []
+        for index, message in enumerate(messages):
+            try:
+                drafts.append(await self._draft(message, now))
+            except InvalidMessage as error:
+                if len(messages) == 1:
+                    raise
+                raise type(error)(f"messages[{index}].{error.field}", _what(error), error.remedy) from None
+        accepted = await self._store.submit(drafts, now)
+        self._emit(Submitted(tuple(drafts), tuple(accepted)))
+        return accepted
+
+    async def _draft(self, message: Message, now: float) -> Draft:
+        bot = self._bots.resolve(message.bot)
+        params: Mapping[str, object] = message.params
+        if not isinstance(params, Mapping):
+            raise InvalidMessage("params", f"is a {type(params).__name__}", "Give a mapping of parameters.")
+        id = make_id(now, self._rng.getrandbits(RANDOM_BITS))
+        files: tuple[FileRef, ...] = ()
+        params, attachments = detach(check_method(message.method), params)
+        if attachments:
+            draft(message, params, (), bot, id, now)  # what is wrong shows before megabytes are copied
+            files = tuple([await self._keep(attachment) for attachment in attachments])
+        return draft(message, params, files, bot, id, now)
+
+    async def _keep(self, file: Attachment) -> FileRef:
+        if self._spool is None:
+            raise InvalidMessage(file.where, "is a file, and this Kurir has no file spool", "Set KURIR_FILES to a folder.")
+        blob = await self._spool.add(file.source, name=file.where, max_bytes=file.limit(self._local))
+        return file.ref(blob.sha256, blob.size)
+
+
+def _what(error: InvalidMessage) -> str:
+    return error.what.removeprefix(f"{error.field}: ")

@@ -1,0 +1,389 @@
+"""The courier: sends for one bot while it holds the bot's lease.
+
+    claim ──> wait for the turn ──> attempt ──> settle ──> (the lane is free) claim ...
+
+Three loops: `_claims` takes as much as may leave soon, a task a message carries it, `_settles` makes the results durable
+in batches. Invariants: nothing is sent before its claim is durable; a lane's next message is claimed only after the last
+one's settle is durable; nothing is sent once the lease has run out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from ..core.errors import StoreError
+from ..core.events import (
+    Event,
+    Fenced,
+    OutageBegan,
+    OutageEnded,
+    PaceChanged,
+    Paused,
+    Recovered,
+    Settled,
+    StoreBack,
+    StoreTrouble,
+)
+from ..core.judge import StopBot
+from ..core.message import Claim, Priority, State
+from ..core.methods import cost, is_group
+from ..core.outcome import Delivered, Throttled
+from ..core.pace import Pace
+from ..delivery import Delivery, Tried
+from ..ports import Clock, Lease, Settlement, Store
+
+T = TypeVar("T")
+
+LOOKAHEAD = 0.1  # seconds of the bot's pace that are claimed ahead
+LONG_WAIT = 1.0  # seconds: a claim whose turn is farther off goes back to the store
+LEASE_MARGIN = 0.5  # seconds before the lease's end at which nothing is sent any more
+STORE_RETRY = (0.05, 0.2, 0.5, 1.0, 2.0)  # seconds between tries of a store step; the last repeats
+ADOPT_AT_ONCE = 500
+REVIVE_EVERY = 30.0  # seconds between looks at whether a refused token works again
+REFUSED = "refused: "  # how `paused_why` begins when Telegram stopped the bot
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every courier of a process shares."""
+
+    store: Store
+    clock: Clock
+    emit: Callable[[Event], None]
+    concurrency: int = 100  # messages of one bot in flight at once
+
+
+class Courier:
+    """Sends for one bot. `run` returns when `stop` was called or the lease was lost."""
+
+    def __init__(self, bot: int, delivery: Delivery, pace: Pace, tools: Tools) -> None:
+        self.bot = bot
+        self.pace = pace
+        self.link = delivery.link
+        self.in_flight = 0  # claims not yet settled durably
+        self._delivery = delivery
+        self._store = tools.store
+        self._clock = tools.clock
+        self._emit = tools.emit
+        self._concurrency = tools.concurrency
+        self._lease = Lease(bot, "", 0, 0.0)
+        self._stopping = False
+        self._stopped = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._carriers: set[asyncio.Task[None]] = set()
+        self._helpers: dict[str, asyncio.Task[None]] = {}
+        self._unsettled: list[Settlement] = []
+        self._to_settle = asyncio.Event()
+        self._trouble_since: float | None = None
+
+    # ---------------------------------------------------------------- life
+
+    async def run(self, lease: Lease) -> None:
+        """Send until stopped. Raises what the code itself got wrong."""
+        self._lease = lease
+        settles = asyncio.create_task(self._settles(), name=f"kurir-settles-{self.bot}")
+        claims = asyncio.create_task(self._recover_and_claim(lease), name=f"kurir-claims-{self.bot}")
+        try:
+            done, _ = await asyncio.wait((settles, claims), return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in (settles, claims, *self._helpers.values(), *self._carriers):
+                task.cancel()
+
+    def renew(self, lease: Lease) -> None:
+        """The lease was prolonged, or the bot was paused or resumed by hand."""
+        if lease.paused_until != self._lease.paused_until:
+            self.pace.pause(0 if lease.paused_until <= self._clock.now() else lease.paused_until)
+        self._lease = lease
+        self._wake.set()
+
+    def wake(self) -> None:
+        """There may be something to claim."""
+        self._wake.set()
+
+    async def stop(self, grace: float) -> None:
+        """Claim nothing more, hand back what has not left, wait up to `grace` seconds for answers. What is then still
+        unanswered is in doubt, and recorded as such. Returns when all of it is durable, or the store is away."""
+        self._stopping = True
+        self._wake.set()
+        if self._carriers:
+            await asyncio.wait(self._carriers, timeout=grace)
+        for task in self._carriers:
+            task.cancel()
+        if self._carriers:
+            await asyncio.wait(self._carriers, timeout=1.0)
+        deadline = self._clock.now() + 1.0
+        while self.in_flight and self._clock.now() < deadline:
+            self._to_settle.set()
+            await self._clock.sleep(0.01)
+        self._stopped.set()
+
+    # ---------------------------------------------------------------- claiming
+
+    async def _recover_and_claim(self, lease: Lease) -> None:
+        recent = list(lease.recent)
+        if lease.orphans:
+            recent += await self._recover(lease)
+        self.pace.restore(recent, is_group, self._clock.now())
+        if lease.paused_until > self._clock.now():
+            self.pace.pause(lease.paused_until)
+        if math.isinf(lease.paused_until) and (lease.paused_why or "").startswith(REFUSED):
+            self._help("revive", self._revive)
+        await self._claims()
+
+    async def _recover(self, lease: Lease) -> list[tuple[str, float]]:
+        """Judge what a courier that died had in flight."""
+        recent = []
+        while orphans := await self._try_store("adopt", lambda: self._store.adopt(lease, ADOPT_AT_ONCE)):
+            settlements = [self._delivery.crashed(claim) for claim in orphans]
+            self.in_flight += len(orphans)
+            now = self._clock.now()
+            recent += [(claim.chat, now) for claim in orphans]
+            self._unsettled += settlements
+            self._to_settle.set()
+            self._emit(Recovered(self.bot, len(orphans)))
+        return recent
+
+    async def _claims(self) -> None:
+        while not self._stopping:
+            self._wake.clear()
+            room, until = self._room()
+            if room > 0:
+                now = self._clock.now()
+                lease, low = self._lease, self.pace.low(room)
+                claimed = await self._try_store(
+                    "claim", lambda: self._store.claim(lease, now, room, low)  # noqa: B023 - awaited here
+                )
+                self._launch(claimed.claims)
+                if len(claimed.claims) == room:
+                    continue
+                until = claimed.next_at
+            await self._sleep(until)
+        await self._stopped.wait()
+
+    def _room(self) -> tuple[int, float | None]:
+        """How many to claim now; if none, when to look again (None: when woken)."""
+        now = self._clock.now()
+        if self.link.outage_since is not None or not self._may_send(now):
+            return 0, None
+        room = self._concurrency - self.in_flight
+        if room <= 0:
+            return 0, None
+        room = min(room, self.pace.available(now, LOOKAHEAD))
+        if room > 0:
+            return room, None
+        step = min(0.25, max(0.002, 1 / self.pace.rate))
+        return 0, max(now + step, min(self.pace.paused_until, now + 60) - LOOKAHEAD)
+
+    def _may_send(self, now: float) -> bool:
+        return now < self._lease.until - LEASE_MARGIN
+
+    def _launch(self, claims: tuple[Claim, ...]) -> None:
+        if not claims:
+            return
+        low = sum(claim.priority is Priority.LOW for claim in claims)
+        self.pace.claimed(low, len(claims) - low)
+        self.in_flight += len(claims)
+        for claim in claims:
+            paid = _is_paid(claim)
+            self.pace.reserve(self._clock.now(), paid)
+            task = asyncio.create_task(self._carry(claim, paid))
+            self._carriers.add(task)
+            task.add_done_callback(self._carriers.discard)
+
+    async def _sleep(self, until: float | None) -> None:
+        """Until woken, or `until` (Unix seconds)."""
+        if until is None:
+            await self._wake.wait()
+            return
+        seconds = until - self._clock.now()
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    # ---------------------------------------------------------------- carrying
+
+    async def _carry(self, claim: Claim, paid: bool) -> None:
+        """One claim to its settlement."""
+        settlement = self._delivery.unsent(claim)
+        if settlement is not None:
+            self.pace.unreserve(paid)
+            self._settle(settlement)
+            return
+        try:
+            chat_at = await self._turn(claim, paid)
+        except asyncio.CancelledError:
+            chat_at = 0.0
+        if chat_at is not None:
+            self.pace.unreserve(paid)
+            self._settle(replace(self._delivery.hand_back(claim), chat_at=chat_at))
+            return
+        group = is_group(claim.chat)
+        left_at = self._clock.now()
+        chat_at = self.pace.sent(claim.chat, group, left_at, cost(claim.method), paid=paid)
+        try:
+            tried = await self._delivery.attempt(claim)
+        except asyncio.CancelledError:  # it had not begun
+            self._settle(self._delivery.hand_back(claim))
+            return
+        settlement = tried.settlement
+        if isinstance(tried.outcome, Throttled):
+            chat_at = self._throttled(claim, tried.outcome, left_at, paid)
+        elif isinstance(tried.outcome, Delivered):
+            self.pace.answered(left_at, paid)
+        if chat_at > settlement.chat_at:
+            settlement = replace(settlement, chat_at=chat_at)
+        self._settle(settlement)
+        self._consider(tried)
+
+    async def _turn(self, claim: Claim, paid: bool) -> float | None:
+        """Wait until the claim may leave; None: it may, now. Else it goes back and its chat hears nothing before."""
+        while True:
+            now = self._clock.now()
+            if self._stopping or self.link.outage_since is not None or not self._may_send(now):
+                return 0.0
+            chat_at = self.pace.chat_slot(claim.chat, is_group(claim.chat), now, cost(claim.method))
+            if chat_at > now:
+                return chat_at
+            at = self.pace.ready_at(now, paid)
+            if at <= now:
+                return None
+            if at - now > LONG_WAIT:
+                return 0.0
+            await self._clock.sleep(at - now)
+
+    def _throttled(self, claim: Claim, outcome: Throttled, left_at: float, paid: bool) -> float:
+        """Who is to wait, and how long: `chat_at`."""
+        now = self._clock.now()
+        group = is_group(claim.chat)
+        pause = self.pace.throttled(claim.chat, group, now, outcome.retry_after, left_at, paid)
+        self._emit(Paused(self.bot, claim.chat, pause.chat_until, outcome.reason))
+        if pause.bot_until is not None:
+            self._pause_bot(pause.bot_until, outcome.reason)
+        for correction in self.pace.corrections():
+            self._emit(PaceChanged(self.bot, correction.scope, correction.rate))
+        return pause.chat_until
+
+    def _consider(self, tried: Tried) -> None:
+        """What an attempt says about the bot and the way to Telegram."""
+        if isinstance(tried.verdict, StopBot):
+            self._pause_bot(math.inf, REFUSED + tried.verdict.reason)
+            self._help("revive", self._revive)
+        if self.link.outage_since is not None:
+            if not tried.infrastructure:
+                self._back()
+            elif "probe" not in self._helpers:
+                self._emit(OutageBegan(self.bot, self.link.why))
+                self._help("probe", self._probe)
+        elif self.link.suspicious:
+            self._help("probe", self._suspect)
+
+    # ---------------------------------------------------------------- settling
+
+    def _settle(self, settlement: Settlement) -> None:
+        self._unsettled.append(settlement)
+        self._to_settle.set()
+
+    async def _settles(self) -> None:
+        """Make results durable. They are kept until the store has taken them."""
+        while True:
+            await self._to_settle.wait()
+            self._to_settle.clear()
+            batch, self._unsettled = self._unsettled, []
+            if not batch:
+                continue
+            now = self._clock.now()
+            kept = await self._try_store(
+                "settle", lambda: self._store.settle(batch, now)  # noqa: B023 - awaited here
+            )
+            self.in_flight -= len(batch)
+            for settlement, ok in zip(batch, kept, strict=True):
+                self._tell(settlement, ok, now)
+            self._wake.set()
+
+    def _tell(self, s: Settlement, kept: bool, now: float) -> None:
+        if not kept:
+            self._emit(Fenced(s.claim))
+        elif s.attempt is not None or s.state is not State.WAITING:
+            self._emit(Settled(s.claim, s.state, s.reason, s.result, s.due_at, now))
+
+    async def _try_store(self, step: str, call: Callable[[], Awaitable[T]]) -> T:
+        """Do a step of the store, again and again while it is full or away."""
+        tries = 0
+        while True:
+            try:
+                result = await call()
+            except StoreError as error:
+                if self._trouble_since is None:
+                    self._trouble_since = self._clock.now()
+                    self._emit(StoreTrouble(step, str(error)))
+                await self._clock.sleep(STORE_RETRY[min(tries, len(STORE_RETRY) - 1)])
+                tries += 1
+                continue
+            if self._trouble_since is not None:
+                self._emit(StoreBack(self._clock.now() - self._trouble_since))
+                self._trouble_since = None
+            return result
+
+    # ---------------------------------------------------------------- outages and stops
+
+    def _help(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Run a helper unless it runs already."""
+        if name not in self._helpers and not self._stopping:
+            task = asyncio.ensure_future(work())
+            self._helpers[name] = task
+            task.add_done_callback(lambda _: self._helpers.pop(name, None))
+
+    async def _probe(self) -> None:
+        """One probe at a time until Telegram answers."""
+        while self.link.outage_since is not None:
+            await self._clock.sleep(self.link.next_probe())
+            if self.link.outage_since is not None and await self._delivery.probe():
+                self._back()
+
+    async def _suspect(self) -> None:
+        """Breaks in a row in few chats: does anything get through?"""
+        await self._delivery.probe()
+        if self.link.outage_since is not None:
+            self._emit(OutageBegan(self.bot, self.link.why))
+            await self._probe()
+
+    def _back(self) -> None:
+        if self.link.outage_since is not None:
+            self._emit(OutageEnded(self.bot, self.link.recovered(self._clock.now())))
+            self._wake.set()
+
+    def _pause_bot(self, until: float, why: str) -> None:
+        self.pace.pause(until)
+        self._emit(Paused(self.bot, None, until, why))
+        self._help(
+            f"pause-{until}",
+            lambda: self._try_store(
+                "steer", lambda: self._store.steer(self.bot, until=until, reason=why)
+            ),
+        )
+
+    async def _revive(self) -> None:
+        """Telegram refused the bot itself: look now and then whether it takes the token again."""
+        while True:
+            await self._clock.sleep(REVIVE_EVERY)
+            if await self._delivery.token_works():
+                self.pace.pause(0)
+                await self._try_store("steer", lambda: self._store.steer(self.bot, until=0.0))
+                self._emit(Paused(self.bot, None, 0.0, "Telegram takes the token again"))
+                self._wake.set()
+                return
+
+
+def _is_paid(claim: Claim) -> bool:
+    return b'"allow_paid_broadcast":true' in claim.params.replace(b" ", b"") if b"paid_b" in claim.params else False

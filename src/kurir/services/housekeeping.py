@@ -1,0 +1,70 @@
+"""Housekeeping: messages past their expiry end, history past its age goes, suppressions past theirs are lifted, files that
+nobody needs are removed."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from ..core.errors import StoreError
+from ..core.message import State
+from ..ports import Clock, Expire, Query, Store
+from ..telegram.spool import Spool
+
+SWEEP_EVERY = 5.0  # seconds between looks for expired messages
+PRUNE_EVERY = 600.0  # seconds between looks at the history
+BATCH = 500  # messages in one step, so that nobody waits for it
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long what has ended is kept."""
+
+    history: float = 30 * 86400.0  # seconds; keys live as long
+
+
+class Housekeeping:
+    """Runs beside the couriers; safe to run in several processes at once."""
+
+    def __init__(self, store: Store, clock: Clock, spool: Spool | None, retention: Retention) -> None:
+        self._store = store
+        self._clock = clock
+        self._spool = spool
+        self._retention = retention
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        pruned_at = self._clock.now()
+        while True:
+            await self._clock.sleep(SWEEP_EVERY)
+            try:
+                await self.expire()
+                if self._clock.now() - pruned_at >= PRUNE_EVERY:
+                    pruned_at = self._clock.now()
+                    await self.prune(pruned_at - self._retention.history)
+            except StoreError:
+                continue  # the couriers tell of it; next time
+
+    async def expire(self) -> int:
+        """End what has expired; answers how many."""
+        total = 0
+        while True:
+            now = self._clock.now()
+            query = Query(expired_by=now, states=(State.WAITING,), limit=BATCH)
+            ids = await self._store.alter(query, Expire("expired before it could be sent"), now)
+            total += len(ids)
+            if len(ids) < BATCH:
+                return total
+            await asyncio.sleep(0)
+
+    async def prune(self, before: float) -> int:
+        """Remove what ended before `before` (Unix seconds), and the files only it needed; answers how many messages."""
+        total = 0
+        while True:
+            pruned = await self._store.prune(before, self._clock.now(), BATCH)
+            total += pruned.messages
+            if self._spool is not None and pruned.orphan_files:
+                await self._spool.remove(pruned.orphan_files)
+            if pruned.messages < BATCH:
+                return total
+            await asyncio.sleep(0)

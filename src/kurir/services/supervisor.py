@@ -1,0 +1,117 @@
+"""Which bots this process sends for: takes and renews leases, starts and stops a courier for each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from ..core.errors import StoreError
+from ..core.events import Crashed, Leased, Submitted, Unleased
+from ..ports import Lease
+from .courier import Courier, Tools
+
+LEASE_SECONDS = 10.0  # a standby takes over so long after a holder was last heard of
+RENEW_EVERY = 3.0  # seconds
+WAKE_EVERY = 0.01  # seconds between two wake-ups of all couriers at most
+
+
+class Supervisor:
+    """One per process. `holder` names it in leases; it must be unique to this run."""
+
+    def __init__(
+        self, bots: Iterable[int], make: Callable[[int], Courier], tools: Tools, holder: str
+    ) -> None:
+        self._bots = tuple(bots)
+        self._make = make
+        self._store = tools.store
+        self._clock = tools.clock
+        self._emit = tools.emit
+        self._holder = holder
+        self._couriers: dict[int, tuple[Courier, int, asyncio.Task[None]]] = {}
+        self._stopping = False
+
+    @property
+    def couriers(self) -> dict[int, Courier]:
+        """The couriers at work, by bot."""
+        return {bot: courier for bot, (courier, _, _) in self._couriers.items()}
+
+    async def run(self) -> None:
+        """Until cancelled; `stop` first for a clean end."""
+        watch = asyncio.create_task(self._watch(), name="kurir-watch")
+        try:
+            while not self._stopping:
+                await self._renew()
+                await self._clock.sleep(RENEW_EVERY if self._couriers else 1.0)
+        finally:
+            watch.cancel()
+
+    async def _renew(self) -> None:
+        now = self._clock.now()
+        try:
+            leases = await self._store.lease(self._holder, self._bots, now + LEASE_SECONDS, now)
+        except StoreError:
+            return  # the leases we hold run out by themselves
+        if self._stopping:
+            return
+        held = {lease.bot: lease for lease in leases}
+        for bot in [b for b in self._couriers if b not in held]:
+            await self._drop(bot, "another process holds the bot now")
+        for lease in held.values():
+            running = self._couriers.get(lease.bot)
+            if running is not None and running[1] == lease.token and not running[2].done():
+                running[0].renew(lease)
+            else:
+                await self._start(lease)
+
+    async def _start(self, lease: Lease) -> None:
+        if lease.bot in self._couriers:
+            _, token, task = self._couriers[lease.bot]
+            failed = task.done() and token == lease.token
+            await self._drop(lease.bot, "its courier is started anew")
+            if failed:  # what it had in flight is fenced by our own token: take the lease anew
+                now = self._clock.now()
+                await self._store.lease(self._holder, [lease.bot], 0.0, now)
+                (lease,) = await self._store.lease(self._holder, [lease.bot], now + LEASE_SECONDS, now)
+        courier = self._make(lease.bot)
+        task = asyncio.create_task(courier.run(lease), name=f"kurir-courier-{lease.bot}")
+        task.add_done_callback(self._ended)
+        self._couriers[lease.bot] = (courier, lease.token, task)
+        self._emit(Leased(lease.bot, lease.token))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._emit(Crashed(task.get_name(), f"{type(error).__name__}: {error}"))
+
+    async def _drop(self, bot: int, why: str) -> None:
+        courier, _, task = self._couriers.pop(bot)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        self._emit(Unleased(bot, why))
+
+    async def _watch(self) -> None:
+        """Wake the couriers when the store changes: the truth for other processes' messages, a hint for ours."""
+        while True:
+            await self._store.watch(1.0)
+            for courier, _, _ in self._couriers.values():
+                courier.wake()
+            await self._clock.sleep(WAKE_EVERY)
+
+    def hear(self, event: object) -> None:
+        """A listener: our own submissions wake the courier without a detour."""
+        if isinstance(event, Submitted):
+            for bot in {draft.bot for draft in event.drafts}:
+                if bot in self._couriers:
+                    self._couriers[bot][0].wake()
+
+    async def stop(self, grace: float) -> None:
+        """Stop all couriers cleanly within `grace` seconds and give up their leases."""
+        self._stopping = True
+        await asyncio.gather(*(courier.stop(grace) for courier, _, _ in self._couriers.values()))
+        bots = list(self._couriers)
+        for bot in bots:
+            await self._drop(bot, "stopped")
+        if bots:
+            try:
+                await self._store.lease(self._holder, bots, 0.0, self._clock.now())
+            except StoreError:
+                return  # they run out by themselves

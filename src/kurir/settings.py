@@ -1,0 +1,272 @@
+"""Settings: `KURIR_*` in the environment, over `kurir.toml`, over defaults. Read once, validated, frozen.
+
+The commented file `kurir.example.toml` is their documentation. A new knob needs a reason.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .core.errors import InvalidSetting
+from .core.pace import Limits, Rate
+from .core.policy import Policy
+
+TOKEN = re.compile(r"\d{3,20}:[A-Za-z0-9_-]{3,100}")
+DEFAULT_STORE = "sqlite:///kurir.db"
+DEFAULT_URL = "https://api.telegram.org"
+DAY = 86400.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Bot:
+    """One bot. `token` is never shown."""
+
+    name: str
+    token: str = field(repr=False)
+    limits: Limits = Limits()
+
+    @property
+    def id(self) -> int:
+        return int(self.token.split(":", 1)[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set. Times in seconds, sizes in bytes."""
+
+    store: str = DEFAULT_STORE
+    bots: tuple[Bot, ...] = ()
+    telegram_url: str = DEFAULT_URL
+    local_server: bool = False  # telegram_url is a local Bot API server (--local)
+    proxy: str | None = field(default=None, repr=False)  # may hold a password
+    connect_timeout: float = 10.0
+    read_timeout: float = 75.0
+    files: Path | None = None  # the file spool; None: beside the SQLite file
+    concurrency: int = 100  # messages of one bot in flight at once (B13)
+    history: float = 30 * DAY  # ended messages are kept so long
+    policy: Policy = Policy()
+    log_level: str = "info"
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Knob:
+    """One setting: where it stands in the environment and in the file, and how its text becomes a value."""
+
+    env: str
+    toml: str  # dotted
+    name: str
+    parse: Callable[[str, Any], Any]
+
+
+def load(environ: Mapping[str, str] | None = None, file: Path | None = None) -> Settings:
+    """Read the settings. `file`: instead of `KURIR_CONFIG` or `./kurir.toml`. Raises InvalidSetting."""
+    environ = os.environ if environ is None else environ
+    table = _file(environ, file)
+    values: dict[str, Any] = {}
+    for knob in KNOBS:
+        if (text := environ.get(knob.env)) not in (None, ""):
+            values[knob.name] = knob.parse(knob.env, text)
+        elif (found := _dotted(table, knob.toml)) is not None:
+            values[knob.name] = knob.parse(knob.toml, found)
+    values["policy"] = _policy(table.get("retry", {}))
+    values["bots"] = _bots(environ, table)
+    values["warnings"] = tuple(_unknown(environ, table))
+    return Settings(**values)
+
+
+def _file(environ: Mapping[str, str], file: Path | None) -> dict[str, Any]:
+    named = file or (Path(path) if (path := environ.get("KURIR_CONFIG")) else None)
+    path = named or Path("kurir.toml")
+    if not path.is_file():
+        if named is not None:
+            raise InvalidSetting("KURIR_CONFIG", f"{path} does not exist", "Name an existing file, or unset it.")
+        return {}
+    try:
+        return tomllib.loads(path.read_text("utf8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSetting(str(path), f"is no TOML: {error}", "Compare it with kurir.example.toml.") from None
+
+
+def _dotted(table: Mapping[str, Any], name: str) -> Any:
+    value: Any = table
+    for part in name.split("."):
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(part)
+    return value
+
+
+# ---------------------------------------------------------------- values
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise InvalidSetting(name, f"is a {type(value).__name__}", "Write it as text.")
+    return value
+
+
+def _url(name: str, value: Any) -> str:
+    url = _text(name, value).rstrip("/")
+    if not re.match(r"https?://[^/\s]+", url):
+        raise InvalidSetting(name, f"{url!r} is no http(s) URL", f"For example {DEFAULT_URL}.")
+    return url
+
+
+def _proxy(name: str, value: Any) -> str:
+    url = _text(name, value)
+    if not re.match(r"(https?|socks5h?|socks4)://\S+", url):
+        raise InvalidSetting(name, "is no proxy URL", "For example socks5://user:password@host:1080.")
+    return url
+
+
+def _flag(name: str, value: Any) -> bool:
+    text = str(value).lower()
+    if text not in ("1", "0", "true", "false", "on", "off", "yes", "no"):
+        raise InvalidSetting(name, f"{value!r} is neither on nor off", "Write on or off.")
+    return text in ("1", "true", "on", "yes")
+
+
+def number(name: str, value: Any, least: float, most: float = 1e12) -> float:
+    try:
+        parsed = float(value)
+    except (TypeError, ValueError):
+        raise InvalidSetting(name, f"{value!r} is no number", f"Give {least:g} or more.") from None
+    if not least <= parsed <= most:
+        raise InvalidSetting(name, f"{value} is out of range", f"Give {least:g} to {most:g}.")
+    return parsed
+
+
+def _seconds(name: str, value: Any) -> float:
+    return number(name, value, 0.1)
+
+
+def _days(name: str, value: Any) -> float:
+    return number(name, value, 0) * DAY
+
+
+def _count(name: str, value: Any) -> int:
+    return int(number(name, value, 1, 10_000))
+
+
+def _path(name: str, value: Any) -> Path:
+    return Path(_text(name, value)).expanduser()
+
+
+def _level(name: str, value: Any) -> str:
+    level = _text(name, value).lower()
+    if level not in ("debug", "info", "warning", "error"):
+        raise InvalidSetting(name, f"{value!r} is no level", "Use debug, info, warning or error.")
+    return level
+
+
+def _delays(name: str, value: Any) -> tuple[float, ...]:
+    if not isinstance(value, list):
+        raise InvalidSetting(name, "is no list", "Write it as [1, 2, 4].")
+    return tuple(number(f"{name}[{i}]", delay, 0) for i, delay in enumerate(value))
+
+
+KNOBS = (
+    _Knob("KURIR_STORE", "store", "store", _text),
+    _Knob("KURIR_TELEGRAM_URL", "telegram.url", "telegram_url", _url),
+    _Knob("KURIR_LOCAL_SERVER", "telegram.local", "local_server", _flag),
+    _Knob("KURIR_PROXY", "telegram.proxy", "proxy", _proxy),
+    _Knob("KURIR_CONNECT_TIMEOUT", "telegram.connect_timeout", "connect_timeout", _seconds),
+    _Knob("KURIR_READ_TIMEOUT", "telegram.read_timeout", "read_timeout", _seconds),
+    _Knob("KURIR_FILES", "files", "files", _path),
+    _Knob("KURIR_CONCURRENCY", "concurrency", "concurrency", _count),
+    _Knob("KURIR_HISTORY_DAYS", "history_days", "history", _days),
+    _Knob("KURIR_LOG_LEVEL", "log_level", "log_level", _level),
+)
+OTHER_ENV = ("KURIR_CONFIG", "KURIR_BOT_TOKEN", "KURIR_PACE", "KURIR_LISTEN", "KURIR_API_KEY", "KURIR_SPOOL")
+OTHER_TOML = ("bots", "pace", "retry", "telegram", "listen", "api_key", "spool")
+
+
+def _policy(table: Mapping[str, Any]) -> Policy:
+    values: dict[str, Any] = {}
+    for name in ("quick", "slow"):
+        if name in table:
+            values[name] = _delays(f"retry.{name}", table[name])
+    for name in ("crash_limit", "doubt_limit"):
+        if name in table:
+            values[name] = int(number(f"retry.{name}", table[name], 1, 10_000))
+    return Policy(**values)
+
+
+# ---------------------------------------------------------------- bots
+
+
+def make_bot(name: str, token: Any, limits: Limits = Limits()) -> Bot:  # noqa: B008 - frozen
+    """Raises InvalidSetting (which never shows the token)."""
+    if not isinstance(token, str) or not TOKEN.fullmatch(token.strip()):
+        raise InvalidSetting(
+            f"token of bot {name!r}", "does not look like 123456789:AA...", "Copy it from @BotFather."
+        )
+    return Bot(name, token.strip(), limits)
+
+
+def _bots(environ: Mapping[str, str], table: Mapping[str, Any]) -> tuple[Bot, ...]:
+    common = pace(table.get("pace", {}), Limits(), "pace")
+    if switch := environ.get("KURIR_PACE"):
+        common = pace({"on": switch}, common, "KURIR_PACE")
+    bots: list[Bot] = []
+    named = table.get("bots", {})
+    if not isinstance(named, Mapping):
+        raise InvalidSetting("bots", "is no table", 'Write [bots.shop] token = "...".')
+    for name, entry in named.items():
+        if not isinstance(entry, Mapping):
+            raise InvalidSetting(f"bots.{name}", "is no table", f'Write [bots.{name}] token = "...".')
+        limits = pace(entry.get("pace", {}), common, f"bots.{name}.pace")
+        bots.append(make_bot(name, entry.get("token"), limits))
+    if token := environ.get("KURIR_BOT_TOKEN"):
+        bot = make_bot("default", token, common)
+        bots = [b for b in bots if b.id != bot.id]
+        bots.insert(0, bot)
+    ids = [bot.id for bot in bots]
+    if len(set(ids)) != len(ids):
+        raise InvalidSetting("bots", "name the same bot twice", "Keep one entry for each token.")
+    return tuple(bots)
+
+
+def pace(table: Any, base: Limits, where: str) -> Limits:
+    """Limits from `[pace]`: `on`, and rates such as `bot = "30/s"`."""
+    if isinstance(table, str | bool):
+        table = {"on": table}
+    values: dict[str, Any] = {name: getattr(base, name) for name in Limits.__slots__}
+    for name, value in dict(table).items():
+        if name in ("bot", "chat", "group", "paid"):
+            try:
+                values[name] = Rate.parse(str(value))
+            except ValueError as error:
+                raise InvalidSetting(f"{where}.{name}", str(error), 'Write it as "30/s" or "20/min".') from None
+        elif name == "on":
+            values[name] = _flag(f"{where}.on", value)
+        elif name in ("bot_burst", "chat_burst"):
+            values[name] = int(number(f"{where}.{name}", value, 1, 1000))
+        elif name == "low_share":
+            values[name] = number(f"{where}.{name}", value, 0, 1)
+        else:
+            raise InvalidSetting(f"{where}.{name}", "is unknown", "Known: on, bot, chat, group, paid, low_share.")
+    return Limits(**values)
+
+
+def _unknown(environ: Mapping[str, str], table: Mapping[str, Any]) -> list[str]:
+    """Warnings about names that mean nothing, with the nearest that does."""
+    known_env = [*(knob.env for knob in KNOBS), *OTHER_ENV]
+    known_toml = [*(knob.toml.split(".")[0] for knob in KNOBS), *OTHER_TOML]
+    found = [(name, known_env) for name in environ if name.startswith("KURIR_")]
+    found += [(name, known_toml) for name in table]
+    warnings = []
+    for name, known in found:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            warnings.append(f"unknown setting {name}{hint}")
+    return warnings
