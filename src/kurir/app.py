@@ -21,7 +21,20 @@ from .delivery import Delivery
 from .message import Message
 from .observe.log import Hub
 from .outbox import Bots, Outbox
-from .ports import Cancel, Change, Clock, Listener, Page, Purge, Query, Requeue, Stats, Store, SystemClock, Transport
+from .ports import (
+    Cancel,
+    Change,
+    Clock,
+    Listener,
+    Page,
+    Purge,
+    Query,
+    Requeue,
+    Stats,
+    Store,
+    SystemClock,
+    Transport,
+)
 from .services.courier import Courier, Tools
 from .services.housekeeping import Housekeeping, Retention
 from .services.receipts import Receipt, Waiting
@@ -76,7 +89,7 @@ class Kurir(Conveniences):
         *,
         courier: bool = True,
         settings: Settings | None = None,
-        parts: Parts = Parts(),  # noqa: B008 - frozen
+        parts: Parts = Parts(),
         **overrides: Any,
     ) -> None:
         self.settings = _settings(settings, token, overrides)
@@ -175,7 +188,7 @@ class Kurir(Conveniences):
 
     # ---------------------------------------------------------------- the way in
 
-    @overload  # type: ignore[override]
+    @overload
     async def submit(self, what: Message, /) -> Receipt: ...
     @overload
     async def submit(self, what: str, params: Mapping[str, Any], /, **treatment: Any) -> Receipt: ...
@@ -183,7 +196,11 @@ class Kurir(Conveniences):
     async def submit(self, what: Sequence[Message], /) -> list[Receipt]: ...
 
     async def submit(
-        self, what: Message | str | Sequence[Message], params: Mapping[str, Any] | None = None, /, **treatment: Any
+        self,
+        what: Message | str | Sequence[Message],
+        params: Mapping[str, Any] | None = None,
+        /,
+        **treatment: Any,
     ) -> Receipt | list[Receipt]:
         """Hand over one message (a `Message`, or a method and its parameters) or a list of them, all or none.
 

@@ -52,9 +52,7 @@ class Conveniences:
         """sendAnimation."""
         return await self._send("sendAnimation", chat_id, animation=animation, **more)
 
-    async def send_location(
-        self, chat_id: int | str, latitude: float, longitude: float, **more: Any
-    ) -> Receipt:
+    async def send_location(self, chat_id: int | str, latitude: float, longitude: float, **more: Any) -> Receipt:
         """sendLocation. Degrees."""
         return await self._send("sendLocation", chat_id, latitude=latitude, longitude=longitude, **more)
 

@@ -61,9 +61,7 @@ class Uploads:
             while name not in claim.file_ids and name not in self._known and name in self._going:
                 await self._going[name].wait()
         known = {
-            (f.sha256, f.kind): self._known[f.sha256, f.kind]
-            for f in claim.files
-            if (f.sha256, f.kind) in self._known
+            (f.sha256, f.kind): self._known[f.sha256, f.kind] for f in claim.files if (f.sha256, f.kind) in self._known
         }
         stored = {name: file_id for name, file_id in claim.file_ids.items() if file_id}
         for file in claim.files:
@@ -210,9 +208,7 @@ class Delivery:
                     follow_ups=self._follow_ups(claim, outcome.result),
                 )
             case Again(due_at, reason, later, charged):
-                return replace(
-                    base, due_at=due_at, reason=reason, later=later, tries=claim.tries + charged
-                )
+                return replace(base, due_at=due_at, reason=reason, later=later, tries=claim.tries + charged)
             case Reroute(chat):
                 return replace(base, reason=f"moved to {chat}", moved_to=chat)
             case StopBot(reason):
@@ -243,9 +239,7 @@ class Delivery:
         """The settlement of a claim that was not sent: it waits as before."""
         return self._untouched(claim, State.WAITING, None)
 
-    def _untouched(
-        self, claim: Claim, state: State, reason: str | None, suppress: str | None = None
-    ) -> Settlement:
+    def _untouched(self, claim: Claim, state: State, reason: str | None, suppress: str | None = None) -> Settlement:
         return Settlement(
             claim,
             state,

@@ -6,7 +6,7 @@ What only Telegram can judge (the length of a text after parsing, entities, righ
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -31,9 +31,30 @@ BLANKS = frozenset(" \t\r\n")
 
 E_ = TypeVar("E_", bound=Enum)
 
-_TEXTS = ("text", "caption", "parse_mode", "question", "title", "address", "phone_number", "first_name", "emoji")
+_TEXTS = (
+    "text",
+    "caption",
+    "parse_mode",
+    "question",
+    "title",
+    "address",
+    "phone_number",
+    "first_name",
+    "emoji",
+)
 _NUMBERS = ("latitude", "longitude")
-_TO_A_CHAT = ("send", "forward", "copy", "edit", "deleteMessage", "pin", "unpin", "stop", "setMessageReaction", "setChat")
+_TO_A_CHAT = (
+    "send",
+    "forward",
+    "copy",
+    "edit",
+    "deleteMessage",
+    "pin",
+    "unpin",
+    "stop",
+    "setMessageReaction",
+    "setChat",
+)
 
 
 def draft(
@@ -128,7 +149,9 @@ def _check_params(method: str, params: Mapping[str, Any]) -> None:
     items = album_items(method, params)
     if items is not None and not 2 <= items <= 10:
         raise InvalidMessage(
-            "params.media", f"has {items} items; an album has 2 to 10", "Send it in several albums, or one by one."
+            "params.media",
+            f"has {items} items; an album has 2 to 10",
+            "Send it in several albums, or one by one.",
         )
     if method == "sendMessage" and not params.get("text"):
         raise InvalidMessage("params.text", "is empty", "Say something.")
@@ -162,7 +185,7 @@ def _number(field: str, value: object, least: float, most: float, whole: bool = 
     kinds = int if whole else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds):
         raise InvalidMessage(field, f"is a {type(value).__name__}", f"Give a {'whole ' if whole else ''}number.")
-    number = float(value)  # type: ignore[arg-type]
+    number = float(value)
     if not least <= number <= most:
         raise InvalidMessage(field, f"{value} is out of range", f"Give {least:g} to {most:g}.")
     return number
@@ -178,7 +201,7 @@ def _options(message: Message, method: str, params: Mapping[str, Any]) -> Option
     if (
         on_unknown is None
         and m.ordering is Ordering.FIFO
-        and m.max_attempts is m.backoff is m.timeout is m.delete_after is None
+        and all(v is None for v in (m.max_attempts, m.backoff, m.timeout, m.delete_after))
     ):
         return DEFAULT_OPTIONS
     most = None if m.max_attempts is None else int(_number("max_attempts", m.max_attempts, 1, MAX_ATTEMPTS, True))
@@ -192,7 +215,7 @@ def _backoff(value: object, attempts: int | None) -> tuple[float, ...] | None:
     if value is None:
         return None
     if isinstance(value, Mapping):
-        shapes = {"exponential": exponential, "fixed": fixed}
+        shapes: dict[str, Callable[[float, int], tuple[float, ...]]] = {"exponential": exponential, "fixed": fixed}
         shape = shapes.get(str(value.get("type")))
         if shape is None or set(value) - {"type", "base"}:
             raise InvalidMessage("backoff", f"{dict(value)!r} is unknown", 'Use {"type": "exponential", "base": 1}.')

@@ -31,14 +31,22 @@ class Bots:
             if len(self.ids) == 1:
                 return next(iter(self.ids.values()))
             known = ", ".join(sorted(self.ids)) or "none"
-            raise UnknownBot("bot", f"is missing, and there is not exactly one ({known})", "Name it, or set KURIR_BOT_TOKEN.")
+            raise UnknownBot(
+                "bot",
+                f"is missing, and there is not exactly one ({known})",
+                "Name it, or set KURIR_BOT_TOKEN.",
+            )
         if isinstance(bot, str) and bot in self.ids:
             return self.ids[bot]
         text = str(bot)
         if text.isdigit() and int(text) in self.ids.values():
             return int(text)
         known = ", ".join(sorted(self.ids)) or "none"
-        raise UnknownBot("bot", f"{_safe(text)!r} is not configured (known: {known})", "Use a known one, or add it to kurir.toml.")
+        raise UnknownBot(
+            "bot",
+            f"{_safe(text)!r} is not configured (known: {known})",
+            "Use a known one, or add it to kurir.toml.",
+        )
 
 
 def _safe(bot: str) -> str:
@@ -104,7 +112,9 @@ class Outbox:
 
     async def _keep(self, file: Attachment) -> FileRef:
         if self._spool is None:
-            raise InvalidMessage(file.where, "is a file, and this Kurir has no file spool", "Set KURIR_FILES to a folder.")
+            raise InvalidMessage(
+                file.where, "is a file, and this Kurir has no file spool", "Set KURIR_FILES to a folder."
+            )
         blob = await self._spool.add(file.source, name=file.where, max_bytes=file.limit(self._local))
         return file.ref(blob.sha256, blob.size)
 

@@ -83,7 +83,8 @@ def load(environ: Mapping[str, str] | None = None, file: Path | None = None) -> 
 
 
 def _file(environ: Mapping[str, str], file: Path | None) -> dict[str, Any]:
-    named = file or (Path(path) if (path := environ.get("KURIR_CONFIG")) else None)
+    config = environ.get("KURIR_CONFIG")
+    named = file or (Path(config) if config else None)
     path = named or Path("kurir.toml")
     if not path.is_file():
         if named is not None:
@@ -203,12 +204,10 @@ def _policy(table: Mapping[str, Any]) -> Policy:
 # ---------------------------------------------------------------- bots
 
 
-def make_bot(name: str, token: Any, limits: Limits = Limits()) -> Bot:  # noqa: B008 - frozen
+def make_bot(name: str, token: Any, limits: Limits = Limits()) -> Bot:
     """Raises InvalidSetting (which never shows the token)."""
     if not isinstance(token, str) or not TOKEN.fullmatch(token.strip()):
-        raise InvalidSetting(
-            f"token of bot {name!r}", "does not look like 123456789:AA...", "Copy it from @BotFather."
-        )
+        raise InvalidSetting(f"token of bot {name!r}", "does not look like 123456789:AA...", "Copy it from @BotFather.")
     return Bot(name, token.strip(), limits)
 
 

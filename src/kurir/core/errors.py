@@ -101,6 +101,4 @@ class DeliveryTimeout(KurirError, TimeoutError):
 
     def __init__(self, id: str, seconds: float) -> None:
         self.id = id
-        super().__init__(
-            f"message {id} is not delivered after {seconds:g} s", f"It lives on: see `kurir show {id}`."
-        )
+        super().__init__(f"message {id} is not delivered after {seconds:g} s", f"It lives on: see `kurir show {id}`.")

@@ -49,9 +49,7 @@ class StopBot:
 Verdict = Finish | Again | Reroute | StopBot
 
 
-def judge(
-    claim: Claim, outcome: Outcome, policy: Policy, now: float, jitter: float, charged: bool = True
-) -> Verdict:
+def judge(claim: Claim, outcome: Outcome, policy: Policy, now: float, jitter: float, charged: bool = True) -> Verdict:
     """`jitter` is drawn from [0, 1). `charged` False: the network is to blame, the message loses no try."""
     match outcome:
         case Delivered(benign=benign):

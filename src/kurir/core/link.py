@@ -6,9 +6,7 @@ from collections import deque
 
 from .outcome import Answer, Break, NoReply
 
-AT_ONCE = frozenset(
-    {Break.REFUSED, Break.DNS, Break.UNREACHABLE, Break.CONNECT_TIMEOUT, Break.TLS, Break.PROXY}
-)
+AT_ONCE = frozenset({Break.REFUSED, Break.DNS, Break.UNREACHABLE, Break.CONNECT_TIMEOUT, Break.TLS, Break.PROXY})
 IN_A_ROW = 5  # other breaks, over so many different chats with no success between, are an outage
 SUSPICIOUS = 3  # breaks in a row, whatever the chats: worth a probe
 PROBES = (1.0, 2.0, 4.0, 8.0, 10.0)  # seconds before the 1st, 2nd, ... probe; the last repeats

@@ -101,9 +101,7 @@ _MONEY: Final = frozenset(
     }
 )
 _TO_USER: Final = frozenset({"sendGift", "giftPremiumSubscription"})
-_FROM_ELSEWHERE: Final = frozenset(
-    {"forwardMessage", "forwardMessages", "copyMessage", "copyMessages", "repostStory"}
-)
+_FROM_ELSEWHERE: Final = frozenset({"forwardMessage", "forwardMessages", "copyMessage", "copyMessages", "repostStory"})
 
 # ---------------------------------------------------------------- files
 

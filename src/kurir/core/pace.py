@@ -59,9 +59,7 @@ class Pace:
         self._private = _Kind("private chats", private, private)
         self._groups = _Kind("groups", group, group)
         self._chats: dict[str, Gate] = {}
-        self._hand: deque[str] = (
-            deque()
-        )  # each key of `_chats` once: the order in which to look for idle ones
+        self._hand: deque[str] = deque()  # each key of `_chats` once: the order in which to look for idle ones
         self._low = 0.0  # of a message: what LOW may have more
         self._corrections: deque[Correction] = deque(maxlen=1000)
 
@@ -253,9 +251,7 @@ class Pace:
         gate = chats[chat] = Gate(kind.shape)
         return gate
 
-    def restore(
-        self, recent: Iterable[tuple[str, float]], is_group: Callable[[str], bool], now: float
-    ) -> None:
+    def restore(self, recent: Iterable[tuple[str, float]], is_group: Callable[[str], bool], now: float) -> None:
         """After a start: what left in the last minute, as (chat, departure), in any order. A time ahead of
         `now` (another machine's clock) counts as now. Pass what was in flight at a crash as leaving now. No
         burst follows."""

@@ -16,9 +16,7 @@ from .pace_limits import Limits
 UNLIMITED = 1 << 30
 PROBE = 0.25  # seconds between calls while a 429's scope is unclear
 SUSPICION = 2.0  # seconds after which an unclear 429 is taken to be the chat's
-EARLY = (
-    1.0  # seconds: refused so soon after a wait, the wait told was too short (it is told in whole seconds)
-)
+EARLY = 1.0  # seconds: refused so soon after a wait, the wait told was too short (it is told in whole seconds)
 BUSY = 0.5  # a bot that used less of its limit does not explain a chat's 429 better than the chat's own use
 
 

@@ -33,14 +33,16 @@ def _seconds(field: str, value: Time, now: float) -> float:
             value = datetime.fromisoformat(value)
         except ValueError:
             raise InvalidMessage(
-                field, f"{value!r} is not a time", "Write it as 2026-12-31T18:00:00+03:00, or in Unix seconds."
+                field,
+                f"{value!r} is not a time",
+                "Write it as 2026-12-31T18:00:00+03:00, or in Unix seconds.",
             ) from None
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise InvalidMessage(
-                field, f"{value.isoformat()} has no time zone", "Add one: datetime.now(timezone.utc), or +03:00."
+                field,
+                f"{value.isoformat()} has no time zone",
+                "Add one: datetime.now(timezone.utc), or +03:00.",
             )
         return value.timestamp()
-    raise InvalidMessage(
-        field, f"is a {type(value).__name__}", "Give a time: RFC 3339 with a zone, or Unix seconds."
-    )
+    raise InvalidMessage(field, f"is a {type(value).__name__}", "Give a time: RFC 3339 with a zone, or Unix seconds.")

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from ..core.events import (
+from kurir.core.events import (
     Attempted,
     Crashed,
     Event,
@@ -24,10 +24,10 @@ from ..core.events import (
     Submitted,
     Unleased,
 )
-from ..core.judge import Again, Finish
-from ..core.message import State
-from ..core.outcome import Throttled, name_of
-from ..ports import Listener
+from kurir.core.judge import Again, Finish
+from kurir.core.message import State
+from kurir.core.outcome import Throttled, name_of
+from kurir.ports import Listener
 
 logger = logging.getLogger("kurir")
 
@@ -83,9 +83,7 @@ def _attempted(event: Attempted) -> None:
 
 def _settled(event: Settled) -> None:
     if event.state is State.DEAD:
-        logger.warning(
-            "%s dead: %s to %s: %s", event.claim.id, event.claim.method, event.claim.chat, event.reason
-        )
+        logger.warning("%s dead: %s to %s: %s", event.claim.id, event.claim.method, event.claim.chat, event.reason)
     elif event.state is State.EXPIRED:
         logger.warning("%s expired: %s to %s", event.claim.id, event.claim.method, event.claim.chat)
 
@@ -108,9 +106,7 @@ _LINES: dict[type[Any], Any] = {
     Fenced: lambda e: logger.warning("%s settled too late: somebody else holds the bot", e.claim.id),
     Leased: lambda e: logger.info("bot %d: this process sends for it now (token %d)", e.bot, e.token),
     Unleased: lambda e: logger.info("bot %d: this process does not send for it any more: %s", e.bot, e.why),
-    Recovered: lambda e: logger.warning(
-        "bot %d: %d messages were in flight when a courier died", e.bot, e.claims
-    ),
+    Recovered: lambda e: logger.warning("bot %d: %d messages were in flight when a courier died", e.bot, e.claims),
     OutageBegan: lambda e: logger.warning(
         "bot %d: Telegram is out of reach (%s); messages wait, a probe goes out now and then", e.bot, e.why
     ),

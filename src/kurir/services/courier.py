@@ -15,8 +15,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from ..core.errors import StoreError
-from ..core.events import (
+from kurir.core.errors import StoreError
+from kurir.core.events import (
     Event,
     Fenced,
     OutageBegan,
@@ -28,13 +28,13 @@ from ..core.events import (
     StoreBack,
     StoreTrouble,
 )
-from ..core.judge import StopBot
-from ..core.message import Claim, Priority, State
-from ..core.methods import cost, is_group
-from ..core.outcome import Delivered, Throttled
-from ..core.pace import Pace
-from ..delivery import Delivery, Tried
-from ..ports import Clock, Lease, Settlement, Store
+from kurir.core.judge import StopBot
+from kurir.core.message import Claim, Priority, State
+from kurir.core.methods import cost, is_group
+from kurir.core.outcome import Delivered, Throttled
+from kurir.core.pace import Pace
+from kurir.delivery import Delivery, Tried
+from kurir.ports import Clock, Lease, Settlement, Store
 
 T = TypeVar("T")
 
@@ -157,7 +157,8 @@ class Courier:
                 now = self._clock.now()
                 lease, low = self._lease, self.pace.low(room)
                 claimed = await self._try_store(
-                    "claim", lambda: self._store.claim(lease, now, room, low)  # noqa: B023 - awaited here
+                    "claim",
+                    lambda: self._store.claim(lease, now, room, low),  # noqa: B023 - awaited here
                 )
                 self._launch(claimed.claims)
                 if len(claimed.claims) == room:
@@ -304,7 +305,8 @@ class Courier:
                 continue
             now = self._clock.now()
             kept = await self._try_store(
-                "settle", lambda: self._store.settle(batch, now)  # noqa: B023 - awaited here
+                "settle",
+                lambda: self._store.settle(batch, now),  # noqa: B023 - awaited here
             )
             self.in_flight -= len(batch)
             for settlement, ok in zip(batch, kept, strict=True):
@@ -368,9 +370,7 @@ class Courier:
         self._emit(Paused(self.bot, None, until, why))
         self._help(
             f"pause-{until}",
-            lambda: self._try_store(
-                "steer", lambda: self._store.steer(self.bot, until=until, reason=why)
-            ),
+            lambda: self._try_store("steer", lambda: self._store.steer(self.bot, until=until, reason=why)),
         )
 
     async def _revive(self) -> None:

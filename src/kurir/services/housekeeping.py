@@ -6,10 +6,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from ..core.errors import StoreError
-from ..core.message import State
-from ..ports import Clock, Expire, Query, Store
-from ..telegram.spool import Spool
+from kurir.core.errors import StoreError
+from kurir.core.message import State
+from kurir.ports import Clock, Expire, Query, Store
+from kurir.telegram.spool import Spool
 
 SWEEP_EVERY = 5.0  # seconds between looks for expired messages
 PRUNE_EVERY = 600.0  # seconds between looks at the history

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from ..core.errors import DeliveryTimeout, NotFound, StoreError, Undelivered
-from ..core.events import Event, Settled
-from ..core.message import Accepted, Record, State
-from ..ports import Clock, Query, Store
+from kurir.core.errors import DeliveryTimeout, NotFound, StoreError, Undelivered
+from kurir.core.events import Event, Settled
+from kurir.core.message import Accepted, Record, State
+from kurir.ports import Clock, Query, Store
 
 LOOK_EVERY = (0.1, 0.25, 0.5, 1.0)  # seconds between looks at the store; the last repeats
 LOOK_AT_ONCE = 500

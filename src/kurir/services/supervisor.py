@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from ..core.errors import StoreError
-from ..core.events import Crashed, Leased, Submitted, Unleased
-from ..ports import Lease
+from kurir.core.errors import StoreError
+from kurir.core.events import Crashed, Leased, Submitted, Unleased
+from kurir.ports import Lease
+
 from .courier import Courier, Tools
 
 LEASE_SECONDS = 10.0  # a standby takes over so long after a holder was last heard of
@@ -18,9 +19,7 @@ WAKE_EVERY = 0.01  # seconds between two wake-ups of all couriers at most
 class Supervisor:
     """One per process. `holder` names it in leases; it must be unique to this run."""
 
-    def __init__(
-        self, bots: Iterable[int], make: Callable[[int], Courier], tools: Tools, holder: str
-    ) -> None:
+    def __init__(self, bots: Iterable[int], make: Callable[[int], Courier], tools: Tools, holder: str) -> None:
         self._bots = tuple(bots)
         self._make = make
         self._store = tools.store
@@ -83,7 +82,7 @@ class Supervisor:
             self._emit(Crashed(task.get_name(), f"{type(error).__name__}: {error}"))
 
     async def _drop(self, bot: int, why: str) -> None:
-        courier, _, task = self._couriers.pop(bot)
+        _, _, task = self._couriers.pop(bot)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         self._emit(Unleased(bot, why))

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from ..core.message import DEFAULT_OPTIONS, FileRef, OnUnknown, Options, Ordering
+from kurir.core.message import DEFAULT_OPTIONS, FileRef, OnUnknown, Options, Ordering
 
 
 def dump_options(options: Options) -> str | None:

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from ...core.errors import InvalidMessage
-from ...core.message import Draft, State
-from ...ports import Day, Query
+from kurir.core.errors import InvalidMessage
+from kurir.core.message import Draft, State
+from kurir.ports import Day, Query
+
 from .agenda import Agenda
 from .model import Message
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...core.message import Priority
+from kurir.core.message import Priority
+
 from .model import Bot, Lane, Message
 
 

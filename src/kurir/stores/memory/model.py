@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ...core.message import Attempt, Claim, Draft, Priority, Record, State
-from ...ports import BotStats
+from kurir.core.message import Attempt, Claim, Draft, Priority, Record, State
+from kurir.ports import BotStats
+
 from .agenda import Agenda
 
 

@@ -8,22 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from ...core.errors import KeyConflict, StoreError, StoreFull
-from ...core.message import Accepted, Attempt, Claim, Draft, State
-from ...ports import (
-    Cancel,
-    Change,
-    Claimed,
-    Expire,
-    Lease,
-    Page,
-    Pruned,
-    Purge,
-    Query,
-    Requeue,
-    Settlement,
-    Stats,
-)
+from kurir.core.errors import KeyConflict, StoreError, StoreFull
+from kurir.core.message import Accepted, Attempt, Claim, Draft, State
+from kurir.ports import Cancel, Change, Claimed, Expire, Lease, Page, Pruned, Purge, Query, Requeue, Settlement, Stats
+
 from .book import MAX_PAGE, Book
 from .lanes import Lanes
 from .model import Bot, Lane, Message, claim_of, record_of, stats_of

@@ -6,9 +6,10 @@ from typing import assert_never
 
 import orjson
 
-from ...core.message import State
-from ...ports import Cancel, Change, Expire, Pruned, Purge, Query, Requeue
-from ..codec import load_files
+from kurir.core.message import State
+from kurir.ports import Cancel, Change, Expire, Pruned, Purge, Query, Requeue
+from kurir.stores.codec import load_files
+
 from . import lanes
 from .reads import where
 from .transaction import Code, Q, Transaction
@@ -42,9 +43,9 @@ def _select(tx: Transaction, query: Query, allowed: tuple[State, ...]) -> list[_
     if not states:
         return []
     condition, values = where(tx.db, query, states)
-    sql = (
+    sql = (  # `where` binds every value
         "SELECT m.seq, m.id, m.bot, l.chat, m.state, m.lane FROM message m JOIN lane l ON l.id = m.lane "
-        f"WHERE {condition} ORDER BY m.seq LIMIT {int(query.limit)}"  # noqa: S608 - `where` binds every value
+        f"WHERE {condition} ORDER BY m.seq LIMIT {int(query.limit)}"
     )
     return tx.db.execute(sql, values).fetchall()
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from ...core.message import Claim, FileRef, Priority, State
-from ...ports import Claimed, Lease, Settlement
-from ..codec import load_files, load_options
+from kurir.core.message import Claim, FileRef, Priority, State
+from kurir.ports import Claimed, Lease, Settlement
+from kurir.stores.codec import load_files, load_options
+
 from . import lanes
 from .submit import submit
 from .transaction import CODE_OF, Code, Q, Transaction
@@ -16,9 +17,7 @@ RECENT = 60.0  # seconds of attempts that a new holder's pace is rebuilt from
 IsDead = Callable[[str], bool]
 
 
-def lease(
-    tx: Transaction, holder: str, bots: Sequence[int], until: float, now: float, is_dead: IsDead
-) -> list[Lease]:
+def lease(tx: Transaction, holder: str, bots: Sequence[int], until: float, now: float, is_dead: IsDead) -> list[Lease]:
     """See `ports.Store.lease`. `is_dead` tells whether another holder's process is gone."""
     leases = []
     for bot in bots:
@@ -109,9 +108,7 @@ def _next_at(tx: Transaction, bot: int, now: float) -> float | None:
     return min(times, default=None)
 
 
-def _claim(
-    tx: Transaction, lease: Lease, lane: int, prio: int, head: int, chat: str, suppressed: str | None
-) -> Claim:
+def _claim(tx: Transaction, lease: Lease, lane: int, prio: int, head: int, chat: str, suppressed: str | None) -> Claim:
     row = tx.db.execute(Q["head_message"], (head,)).fetchone()
     id, method, params, accepted_at, files, expires_at, options, tries, attempts, doubts, crashes = row
     refs = load_files(files) if files else ()

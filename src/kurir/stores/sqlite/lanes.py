@@ -56,9 +56,7 @@ def count(tx: Transaction, bot: int, lane: int, n: int) -> None:
 def suppress(tx: Transaction, bot: int, lane: int, why: str, now: float) -> None:
     """Nobody writes to this chat any more; what waits for it (and is not in flight) ends dead."""
     tx.db.execute(Q["set_suppressed"], (why, now, lane))
-    killed = tx.db.execute(
-        Q["kill_waiting"], {"lane": lane, "reason": f"suppressed: {why}", "now": now}
-    ).rowcount
+    killed = tx.db.execute(Q["kill_waiting"], {"lane": lane, "reason": f"suppressed: {why}", "now": now}).rowcount
     if killed:
         count(tx, bot, lane, -killed)
         tx.ended(bot, Code.DEAD, now, killed)
@@ -80,9 +78,7 @@ def move(tx: Transaction, bot: int, lane: int, old: str, new: str, now: float) -
     assert source is not None
     db.execute(Q["move_messages"], (target.id, lane))
     db.execute(Q["make_alias"], (new, lane))
-    db.execute(
-        Q["absorb_lane"], {"lane": target.id, "waiting": source.waiting, "chat_at": source.chat_at}
-    )
+    db.execute(Q["absorb_lane"], {"lane": target.id, "waiting": source.waiting, "chat_at": source.chat_at})
     if source.waiting and target.waiting:
         tx.lanes(bot, -1)
     refresh(tx, target.id, now)

@@ -7,10 +7,11 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
-from ...core.errors import InvalidMessage
-from ...core.message import Attempt, Priority, Record, State
-from ...ports import BotStats, Day, Page, Query, Stats
-from ..codec import load_files, load_metadata, load_options
+from kurir.core.errors import InvalidMessage
+from kurir.core.message import Attempt, Priority, Record, State
+from kurir.ports import BotStats, Day, Page, Query, Stats
+from kurir.stores.codec import load_files, load_metadata, load_options
+
 from .transaction import CODE_OF, STATE_OF, Code, Q
 
 MAX_LIMIT = 1000
@@ -32,7 +33,8 @@ def where(db: sqlite3.Connection, query: Query, states: tuple[State, ...]) -> tu
     if query.bot is not None:
         term("m.bot = ?", query.bot)
     if query.chat is not None:
-        term(f"m.lane IN ({','.join('?' * len(lanes))})" if (lanes := _lanes(db, query)) else "0", *lanes)
+        lanes = _lanes(db, query)
+        term(f"m.lane IN ({','.join('?' * len(lanes))})" if lanes else "0", *lanes)
     for sql, value in (
         ("m.method = ?", query.method),
         ("m.prio = ?", query.priority),
@@ -63,9 +65,7 @@ def _states(states: tuple[State, ...], term: Callable[..., None]) -> None:
         terms = [f"(m.state <> 2 AND {terms[0]})"]  # lets the index `message_state` serve
     in_flight = "l.token IS NOT NULL AND l.head = m.seq"
     if waiting != sending:
-        terms.append(
-            f"(m.state <> 2 AND m.state IN (0, 1) AND {'NOT (' + in_flight + ')' if waiting else in_flight})"
-        )
+        terms.append(f"(m.state <> 2 AND m.state IN (0, 1) AND {'NOT (' + in_flight + ')' if waiting else in_flight})")
     term(f"({' OR '.join(terms)})")
 
 
@@ -141,9 +141,21 @@ def stats(db: sqlite3.Connection, bot: int | None) -> Stats:
         ready = [at for at in oldest if at is not None and not math.isinf(at)]
         bots.append(
             BotStats(
-                id, waiting, sending, delivered, dead, cancelled, expired, lanes, min(ready, default=None),
-                fenced, holder, lease_until or None, paused_until, why,
-            )  # fmt: skip
+                id,
+                waiting,
+                sending,
+                delivered,
+                dead,
+                cancelled,
+                expired,
+                lanes,
+                min(ready, default=None),
+                fenced,
+                holder,
+                lease_until or None,
+                paused_until,
+                why,
+            )
         )
     days = tuple(Day(*row) for row in db.execute(Q["days"], {"bot": bot}))
     return Stats(tuple(bots), days, _engine(db))

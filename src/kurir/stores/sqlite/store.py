@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from ...core.errors import SchemaMismatch, StoreAway
-from ...core.message import Accepted, Claim, Draft
-from ...ports import Change, Claimed, Lease, Page, Pruned, Query, Settlement, Stats
-from ..named import migrations
+from kurir.core.errors import SchemaMismatch, StoreAway
+from kurir.core.message import Accepted, Claim, Draft
+from kurir.ports import Change, Claimed, Lease, Page, Pruned, Query, Settlement, Stats
+from kurir.stores.named import migrations
+
 from . import alter, claims, reads
 from .liveness import Liveness
 from .submit import submit

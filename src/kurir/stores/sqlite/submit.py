@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ...core.errors import KeyConflict
-from ...core.message import Accepted, Draft, State
-from ..codec import dump_files, dump_metadata, dump_options
+from kurir.core.errors import KeyConflict
+from kurir.core.message import Accepted, Draft, State
+from kurir.stores.codec import dump_files, dump_metadata, dump_options
+
 from . import lanes
 from .transaction import STATE_OF, Code, Q, Transaction
 
@@ -21,11 +22,7 @@ def submit(tx: Transaction, drafts: Sequence[Draft], now: float) -> list[Accepte
         for index, accepted in _enter(tx, run, now):
             answers[index] = accepted
     ids = {a.id: a for a in answers if a is not None and not a.duplicate}
-    return [
-        replace(a, state=ids[a.id].state) if a.duplicate and a.id in ids else a
-        for a in answers
-        if a is not None
-    ]
+    return [replace(a, state=ids[a.id].state) if a.duplicate and a.id in ids else a for a in answers if a is not None]
 
 
 def _known(tx: Transaction, drafts: Sequence[Draft]) -> dict[int, Accepted]:
@@ -165,9 +162,7 @@ def _side_rows(tx: Transaction, seq: int, draft: Draft) -> None:
 _POS = 6  # the column `pos` of an inserted row
 
 
-def _coalesce(
-    tx: Transaction, lane: int, seq: int, draft: Draft, rows: list[tuple[object, ...]], now: float
-) -> None:
+def _coalesce(tx: Transaction, lane: int, seq: int, draft: Draft, rows: list[tuple[object, ...]], now: float) -> None:
     """An older message of the same target gives way; the new one takes its place if nothing in between would notice."""
     if draft.target is None:
         return

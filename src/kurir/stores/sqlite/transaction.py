@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from functools import lru_cache
 
-from ...core.message import State
-from ..named import statements
+from kurir.core.message import State
+from kurir.stores.named import statements
 
 Q = statements(__package__, "queries.sql")
 

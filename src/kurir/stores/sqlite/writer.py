@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ...core.errors import KurirError, StoreAway, StoreError, StoreFull
+from kurir.core.errors import KurirError, StoreAway, StoreError, StoreFull
+
 from .transaction import Transaction
 
 T = TypeVar("T")
