@@ -44,6 +44,11 @@ class Agenda:
             heapq.heappop(heap)
         return heap[0][1] if heap else None
 
+    def due(self, now: float) -> int | None:
+        """The first item, if its time has come."""
+        item = self.first()
+        return None if item is None or self._keys[item][0] > now else item
+
     def at(self) -> float | None:
         """The first part of the smallest key."""
         item = self.first()

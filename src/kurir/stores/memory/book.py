@@ -120,9 +120,7 @@ def parse_cursor(cursor: str | None) -> int | None:
     if cursor is None:
         return None
     if not (cursor.isascii() and cursor.isdigit()):
-        raise InvalidMessage(
-            "cursor", f"{cursor!r} is not a cursor", "Pass `next` of the page before, unchanged."
-        )
+        raise InvalidMessage("cursor", f"{cursor!r} is not a cursor", "Pass `next` of the page before, unchanged.")
     return int(cursor)
 
 
@@ -137,10 +135,7 @@ def matches(message: Message, query: Query) -> bool:
         and (query.priority is None or draft.priority == query.priority)
         and (query.since is None or draft.accepted_at >= query.since)
         and (query.until is None or draft.accepted_at < query.until)
-        and (
-            query.expired_by is None
-            or (message.expires_at is not None and message.expires_at <= query.expired_by)
-        )
+        and (query.expired_by is None or (message.expires_at is not None and message.expires_at <= query.expired_by))
         and (query.key is None or draft.key == query.key)
         and (query.reason is None or (message.reason or "").startswith(query.reason))
         and all(metadata.get(name) == value for name, value in query.metadata)

@@ -1,8 +1,7 @@
 """The order of things: which message is a lane's head, which lane may send, and since when.
 
-Every change of a lane is `promote`, the change, `place`: first, messages whose time came get their place back
-(as of that time); last, the head and the bot's agendas are brought up to date. So it does not matter when a
-promotion is noticed.
+Every change of a lane ends with `place`, which brings its head and the bot's agendas up to date. That a message's time
+came is noticed by the next claim: then it holds its place again, and counts as having done so since it was due.
 """
 
 from __future__ import annotations
@@ -58,18 +57,13 @@ class Lanes:
     def add(self, message: Message, now: float) -> None:
         """A message starts to wait: in its place, or `later` if it is not due yet."""
         lane = self.of(message)
-        self.promote(lane, now)
         self._join(lane, message)
-        if message.due_at > now:
-            lane.later.put(message.seq, (message.due_at, message.pos))
-        else:
-            lane.order.put(message.seq, (message.draft.priority, message.pos))
+        self._queue(lane, message, message.due_at > now)
         self.place(lane, now)
 
     def remove(self, message: Message, now: float) -> None:
         """A message waits no more."""
         lane = self.of(message)
-        self.promote(lane, now)
         self._land(lane, message)
         self._leave(lane, message)
         self.place(lane, now)
@@ -77,12 +71,8 @@ class Lanes:
     def stand_back(self, message: Message, now: float, later: bool) -> None:
         """A message in flight waits again."""
         lane = self.of(message)
-        self.promote(lane, now)
         self._land(lane, message)
-        if later and message.due_at > now:
-            lane.later.put(message.seq, (message.due_at, message.pos))
-        else:
-            lane.order.put(message.seq, (message.draft.priority, message.pos))
+        self._queue(lane, message, later and message.due_at > now)
         self.place(lane, now)
 
     def hold(self, lane: Lane, until: float) -> None:
@@ -108,16 +98,11 @@ class Lanes:
             self._merge(lane, other, now)
 
     def _merge(self, lane: Lane, into: Lane, now: float) -> None:
-        self.promote(lane, now)
-        self.promote(into, now)
         for message in list(lane.waiting.values()):
-            if message.seq in lane.later:
-                into.later.put(message.seq, (message.due_at, message.pos))
-            elif message is not lane.flying:
-                into.order.put(message.seq, (message.draft.priority, message.pos))
+            later = message.seq in lane.later
             self._leave(lane, message)
             self._join(into, message)
-        into.flying = into.flying or lane.flying
+            self._queue(into, message, later)
         into.chat_at = max(into.chat_at, lane.chat_at)
         into.messages += lane.messages
         self.place(lane, now)
@@ -131,9 +116,20 @@ class Lanes:
         if message.target_id is not None:
             lane.about.setdefault(message.target_id, {})[message.seq] = message
 
+    def _queue(self, lane: Lane, message: Message, later: bool) -> None:
+        bot = self.bot(lane.bot)
+        if later:
+            lane.later.put(message.seq, (message.due_at, message.pos))
+            bot.later.put(message.seq, (message.due_at, message.pos))
+        else:
+            lane.later.drop(message.seq)
+            bot.later.drop(message.seq)
+            lane.order.put(message.seq, (message.draft.priority, message.pos))
+
     def _leave(self, lane: Lane, message: Message) -> None:
         lane.order.drop(message.seq)
         lane.later.drop(message.seq)
+        self.bot(lane.bot).later.drop(message.seq)
         del lane.waiting[message.seq]
         if not lane.waiting:
             self.bot(lane.bot).busy_lanes -= 1
@@ -151,15 +147,11 @@ class Lanes:
 
     # ------------------------------------------------------------ who is next
 
-    def promote(self, lane: Lane, now: float) -> None:
-        """Messages whose time came hold their places again, as of that time."""
-        while (seq := lane.later.first()) is not None:
-            message = lane.waiting[seq]
-            if message.due_at > now:
-                return
-            lane.later.drop(seq)
-            lane.order.put(seq, (message.draft.priority, message.pos))
-            self._behead(lane, message.due_at)
+    def promote(self, message: Message) -> None:
+        """A message whose time came holds its place again, as of that time."""
+        lane = self.of(message)
+        self._queue(lane, message, later=False)
+        self.place(lane, message.due_at)
 
     def place(self, lane: Lane, now: float) -> None:
         """Bring the head and the bot's agendas up to date. A head new at this step is so since `now`."""
@@ -183,25 +175,18 @@ class Lanes:
 
     def take(self, bot: Bot, now: float, limit: int, low: int) -> list[tuple[Message, Lane]]:
         """Put up to `limit` heads of ready lanes in flight, most urgent first; `low` places are LOW's."""
-        while (wake := bot.wakes.at()) is not None and wake <= now:
-            lane = self._by_id[bot.wakes.first() or 0]
-            self.promote(lane, now)
-            self.place(lane, now)
         reserved = list(self._take(bot, Priority.LOW, now, min(low, limit)))
         taken: list[tuple[Message, Lane]] = []
         for priority in Priority:
             if priority is Priority.LOW:
                 taken += reserved
-            taken += self._take(
-                bot, priority, now, limit - len(taken) - (len(reserved) * (priority < Priority.LOW))
-            )
+            taken += self._take(bot, priority, now, limit - len(taken) - (len(reserved) * (priority < Priority.LOW)))
         return taken
 
     def _take(self, bot: Bot, priority: Priority, now: float, limit: int) -> Iterator[tuple[Message, Lane]]:
         agenda = bot.ready[priority]
         for _ in range(limit):
-            at, lane_id = agenda.at(), agenda.first()
-            if at is None or lane_id is None or at > now:
+            if (lane_id := agenda.due(now)) is None:
                 return
             lane = self._by_id[lane_id]
             assert lane.head is not None

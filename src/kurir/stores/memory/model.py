@@ -104,6 +104,7 @@ class Bot:
     calls: int = 0  # attempts so far
     recent: list[tuple[float, int, int]] = field(default_factory=list)  # (started_at, calls, seq): heap
     ready: dict[Priority, Agenda] = field(default_factory=lambda: {p: Agenda() for p in Priority})  # by head
+    later: Agenda = field(default_factory=Agenda)  # messages that will get their places back, by due_at
     wakes: Agenda = field(default_factory=Agenda)  # lanes by when the first of `later` can get its place back
 
     def next_ready(self) -> float | None:

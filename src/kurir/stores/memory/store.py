@@ -68,9 +68,7 @@ class MemoryStore:
                 if first[0] != draft.id or known:
                     continue
             if draft.id in ids or self._book.by_id(draft.id):
-                raise StoreError(
-                    f"a message {draft.id} exists already", "Give each message an id of its own."
-                )
+                raise StoreError(f"a message {draft.id} exists already", "Give each message an id of its own.")
             ids[draft.id] = None
         if self.cap is not None and len(self._book.messages) + len(ids) > self.cap:
             raise StoreFull(f"the store is capped at {self.cap} messages", "Prune it, or raise the cap.")
@@ -94,8 +92,6 @@ class MemoryStore:
 
     def _wait(self, message: Message, lane: Lane, now: float) -> None:
         """A new message joins its lane, perhaps in the place of an older one that it replaces."""
-        self._lanes.promote(lane, now)
-        self._lanes.place(lane, now)
         self._count(message, 1)
         older = lane.replaceable(message) if message.draft.coalesce else None
         if older is None:
@@ -134,9 +130,7 @@ class MemoryStore:
     def _lease_of(self, bot: Bot, recent: tuple[tuple[str, float], ...]) -> Lease:
         orphans = any(message.token != bot.token for message in bot.flying.values())
         assert bot.holder is not None
-        return Lease(
-            bot.id, bot.holder, bot.token, bot.until, bot.paused_until, bot.paused_why, orphans, recent
-        )
+        return Lease(bot.id, bot.holder, bot.token, bot.until, bot.paused_until, bot.paused_why, orphans, recent)
 
     def _recent(self, bot: Bot, now: float) -> Iterator[tuple[str, float]]:
         for started_at, _, seq in sorted(bot.recent):
@@ -149,6 +143,8 @@ class MemoryStore:
             return Claimed((), None)
         if bot.paused_until > now:
             return Claimed((), None if bot.paused_until == float("inf") else bot.paused_until)
+        while (seq := bot.later.due(now)) is not None:
+            self._lanes.promote(self._book.messages[seq])
         taken = self._lanes.take(bot, now, limit, low)
         claims = tuple(self._claim_of(message, lane, bot) for message, lane in taken)
         next_at = bot.next_ready()
@@ -240,8 +236,7 @@ class MemoryStore:
         limit = max(0, min(query.limit, MAX_PAGE))
         found = list(islice(self._book.select(query, self._lanes.today), limit + 1))
         items = tuple(
-            record_of(m, self._lanes.today(m.draft.bot, m.draft.chat), query.with_attempts)
-            for m in found[:limit]
+            record_of(m, self._lanes.today(m.draft.bot, m.draft.chat), query.with_attempts) for m in found[:limit]
         )
         return Page(items, str(items[-1].seq) if items and len(found) > limit else None)
 
@@ -250,9 +245,7 @@ class MemoryStore:
         if not states:
             return []
         oldest = replace(query, states=tuple(states), oldest_first=True)  # so a requeue keeps their order
-        chosen = list(
-            islice(self._book.select(oldest, self._lanes.today), max(0, min(query.limit, MAX_PAGE)))
-        )
+        chosen = list(islice(self._book.select(oldest, self._lanes.today), max(0, min(query.limit, MAX_PAGE))))
         for message in chosen:
             self._alter(message, change, now)
         self._changed()
@@ -283,9 +276,7 @@ class MemoryStore:
 
     # ------------------------------------------------------------ steer, suppress
 
-    async def steer(
-        self, bot: int, *, chat: str | None = None, until: float, reason: str | None = None
-    ) -> None:
+    async def steer(self, bot: int, *, chat: str | None = None, until: float, reason: str | None = None) -> None:
         if chat is None:
             row = self._lanes.bot(bot)
             row.paused_until, row.paused_why = until, reason

@@ -10,7 +10,7 @@ from kurir.ports import Claimed, Lease, Settlement
 from kurir.stores.codec import load_files, load_options
 
 from . import lanes
-from .submit import submit
+from .submit import check_keys, submit
 from .transaction import CODE_OF, Code, Q, Transaction
 
 RECENT = 60.0  # seconds of attempts that a new holder's pace is rebuilt from
@@ -33,7 +33,7 @@ def lease(tx: Transaction, holder: str, bots: Sequence[int], until: float, now: 
                 continue
             token += 1
         tx.db.execute(Q["set_lease"], (holder, token, until, bot))
-        orphans = not mine and tx.db.execute(Q["has_orphans"], (bot, token)).fetchone() is not None
+        orphans = tx.db.execute(Q["has_orphans"], (bot, token)).fetchone() is not None
         recent = () if mine else _recent(tx, bot, now)
         leases.append(Lease(bot, holder, token, until, paused_until, why, orphans, recent))
     return leases
@@ -102,10 +102,12 @@ def _next_at(tx: Transaction, bot: int, now: float) -> float | None:
         row = tx.db.execute(Q["next_ready"], (bot, priority, -1.0)).fetchone()
         if row and not math.isinf(row[0]):
             times.append(max(row[0], now))
-    later = tx.db.execute(Q["next_later"], (bot,)).fetchone()[0]
-    if later is not None:
-        times.append(max(later, now))
-    return min(times, default=None)
+    best = min(times, default=math.inf)
+    for due_at, chat_at in tx.db.execute(Q["next_later"], (bot,)):
+        if due_at >= best:
+            break
+        best = min(best, max(due_at, chat_at, now))
+    return None if math.isinf(best) else best
 
 
 def _claim(tx: Transaction, lease: Lease, lane: int, prio: int, head: int, chat: str, suppressed: str | None) -> Claim:
@@ -157,6 +159,9 @@ def adopt(tx: Transaction, lease: Lease, limit: int) -> list[Claim]:
 
 def settle(tx: Transaction, settlements: Sequence[Settlement], now: float) -> list[bool]:
     """See `ports.Store.settle`."""
+    for s in settlements:
+        if s.follow_ups:
+            check_keys(tx, s.follow_ups)
     return [_settle(tx, s, now) for s in settlements]
 
 

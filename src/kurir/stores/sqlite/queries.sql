@@ -110,7 +110,8 @@ UPDATE lane SET token = ?, next_at = 9e999 WHERE id = ?
 SELECT next_at FROM lane WHERE bot = ? AND prio = ? AND next_at > ? ORDER BY next_at LIMIT 1
 
 -- name: next_later
-SELECT min(due_at) FROM message WHERE bot = ? AND state = 1
+SELECT m.due_at, l.chat_at FROM message m JOIN lane l ON l.id = m.lane
+WHERE m.bot = ? AND m.state = 1 AND l.token IS NULL ORDER BY m.due_at
 
 -- name: orphans
 SELECT id, prio, head, chat, suppressed FROM lane
@@ -229,7 +230,11 @@ SELECT number, started_at, duration, outcome, status, error FROM attempt WHERE s
 -- name: bots
 SELECT b.id, b.holder, b.lease_until, b.paused_until, b.paused_why, t.waiting, t.sending, t.delivered, t.dead, t.cancelled,
   t.expired, t.lanes, t.fenced
-FROM bot b LEFT JOIN tally t ON t.bot = b.id WHERE :bot IS NULL OR b.id = :bot ORDER BY b.id
+FROM bot b LEFT JOIN tally t ON t.bot = b.id WHERE :bot IS NULL OR b.id = :bot
+UNION ALL
+SELECT bot, NULL, NULL, 0, NULL, waiting, sending, delivered, dead, cancelled, expired, lanes, fenced
+FROM tally WHERE bot NOT IN (SELECT id FROM bot) AND (:bot IS NULL OR bot = :bot)
+ORDER BY 1
 
 -- name: oldest_ready
 SELECT min(next_at) FROM lane WHERE bot = ? AND prio = ?

@@ -48,7 +48,7 @@ def where(db: sqlite3.Connection, query: Query, states: tuple[State, ...]) -> tu
     for key, value in query.metadata:
         term("m.seq IN (SELECT seq FROM metadata WHERE key = ? AND value = ?)", key, value)
     if query.reason is not None:
-        term("substr(m.reason, 1, ?) = ?", len(query.reason), query.reason)
+        term("substr(coalesce(m.reason, ''), 1, ?) = ?", len(query.reason), query.reason)
     if query.cursor is not None:
         term("m.seq > ?" if query.oldest_first else "m.seq < ?", _position(query.cursor))
     return " AND ".join(terms), values

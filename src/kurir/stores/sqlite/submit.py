@@ -15,7 +15,7 @@ from .transaction import STATE_OF, Code, Q, Transaction
 
 def submit(tx: Transaction, drafts: Sequence[Draft], now: float) -> list[Accepted]:
     """See `ports.Store.submit`. Raises KeyConflict before anything is written."""
-    known = _known(tx, drafts)
+    known = check_keys(tx, drafts)
     answers = [known.get(index) for index in range(len(drafts))]
     fresh = [(index, draft) for index, draft in enumerate(drafts) if answers[index] is None]
     for run in _runs(fresh):
@@ -25,8 +25,8 @@ def submit(tx: Transaction, drafts: Sequence[Draft], now: float) -> list[Accepte
     return [replace(a, state=ids[a.id].state) if a.duplicate and a.id in ids else a for a in answers if a is not None]
 
 
-def _known(tx: Transaction, drafts: Sequence[Draft]) -> dict[int, Accepted]:
-    """The drafts whose key was seen before, in the store or earlier in the batch."""
+def check_keys(tx: Transaction, drafts: Sequence[Draft]) -> dict[int, Accepted]:
+    """The drafts whose key was seen before, in the store or earlier in the batch. Raises KeyConflict."""
     known: dict[int, Accepted] = {}
     in_batch: dict[tuple[int, str], Draft] = {}
     for index, draft in enumerate(drafts):
