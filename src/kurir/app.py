@@ -248,6 +248,12 @@ class Kurir(Conveniences):
             total += len(ids)
         return total
 
+    async def prune(self, older_than: float) -> int:
+        """Remove what ended more than `older_than` seconds ago, its idempotency keys, and the files only it needed;
+        answers how many messages."""
+        housekeeping = Housekeeping(self.store, self._clock, self._spool, Retention(older_than))
+        return await housekeeping.prune(self._clock.now() - older_than)
+
     async def _change(self, id: str, change: Requeue | Cancel | Purge, needed: str) -> None:
         changed = await self.store.alter(Query(ids=(id,), limit=1), change, self._clock.now())
         if not changed:

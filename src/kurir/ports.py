@@ -56,9 +56,9 @@ class Part:
 class Call:
     """A Bot API call is data. `params` is a JSON object; `parts` make it a multipart request."""
 
-    token: str
+    token: str = field(repr=False)
     method: str
-    params: bytes
+    params: bytes = field(repr=False)
     parts: tuple[Part, ...] = ()
     timeout: float | None = None  # seconds to wait for the answer; None = the transport's own
 

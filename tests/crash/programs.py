@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import resource
 import signal
 import sys
 from pathlib import Path
 
-from kurir import Kurir, Message, Settings
+from kurir import Kurir, Message, Settings, StoreFull
+from kurir.core.events import Attempted, StoreBack, StoreTrouble
 
 TOKEN = "123456:crash-test-token-crash-test-token"
 
@@ -57,10 +60,63 @@ async def submitter(store: Path, url: str, log: Path, total: int, chats: int, ra
     print("done", flush=True)
 
 
+def _limit_files(size: int) -> None:
+    """No file of this process may grow beyond `size` bytes: what a full disk does, without needing one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+
+
+async def full_while_submitting(store: Path, url: str) -> None:
+    """Hand over until the disk is full, go on refusing, then hand over again when there is room."""
+    accepted, refused = [], []
+
+    async def submit(k: Kurir, n: int) -> None:
+        text = f"m{n}"
+        try:
+            await k.send_text(1000 + n % 10, text + "x" * 2000)
+        except StoreFull as error:
+            refused.append((text, error.remedy))
+        else:
+            accepted.append(text)
+
+    async with kurir(store, url, courier=False) as k:
+        _limit_files(600_000)
+        for start in range(0, 1000, 50):
+            await asyncio.gather(*(submit(k, n) for n in range(start, start + 50)))
+        full = len(refused)
+        _limit_files(resource.RLIM_INFINITY)
+        await asyncio.gather(*(submit(k, n) for n in range(1000, 1100)))
+    async with kurir(store, url, courier=True) as k:
+        while any(bot.waiting for bot in (await k.stats()).bots):
+            await asyncio.sleep(0.05)
+    print(json.dumps({"accepted": accepted, "refused": [r[0] for r in refused], "remedy": refused[0][1], "full": full}))
+
+
+async def full_while_settling(store: Path, url: str) -> None:
+    """The disk fills while messages are in flight: their results wait for room."""
+    sending, trouble, back = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    async with kurir(store, url, courier=True) as k:
+        k.listen(lambda event: sending.set() if isinstance(event, Attempted) else None)
+        k.listen(lambda event: trouble.set() if isinstance(event, StoreTrouble) else None)
+        k.listen(lambda event: back.set() if isinstance(event, StoreBack) else None)
+        await k.submit([Message("sendMessage", {"chat_id": 1000 + n % 50, "text": f"m{n}"}) for n in range(500)])
+        await sending.wait()
+        _limit_files(4096)
+        await trouble.wait()
+        await asyncio.sleep(1.0)
+        held = (await k.stats()).bots[0].delivered
+        _limit_files(resource.RLIM_INFINITY)
+        await back.wait()
+        while any(bot.waiting for bot in (await k.stats()).bots):
+            await asyncio.sleep(0.05)
+        print(json.dumps({"delivered_while_full": held, "delivered": (await k.stats()).bots[0].delivered}))
+
+
 def main() -> None:
     name, store, url, *rest = sys.argv[1:]
-    if name == "courier":
-        asyncio.run(courier(Path(store), url))
+    programs = {"courier": courier, "full-submit": full_while_submitting, "full-settle": full_while_settling}
+    if name in programs:
+        asyncio.run(programs[name](Path(store), url))
     else:
         log, total, chats, rate, own = rest
         asyncio.run(submitter(Path(store), url, Path(log), int(total), int(chats), float(rate), own == "own"))

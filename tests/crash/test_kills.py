@@ -8,31 +8,13 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
-from kurir.simulator.faults import Faults, Kind, Rule
-from kurir.simulator.limits import Limits
 from kurir.simulator.server import SimulatorServer
 from kurir.simulator.world import World
 
 from .processes import Program
-from .programs import TOKEN, kurir, mark
+from .programs import kurir, mark
 
 CHATS = 100
-
-
-class WallClock:
-    def now(self) -> float:
-        return time.time()
-
-
-@pytest.fixture
-def world() -> World:
-    faults = Faults(rng=random.Random(1))
-    faults.add(Rule(Kind.SLOW, seconds=0.02))
-    world = World(WallClock(), seed=1, limits=Limits.none(), faults=faults, open_doors=True)
-    world.add_bot(TOKEN)
-    return world
 
 
 async def _until_nothing_waits(store: Path, url: str, seconds: float = 60) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from .message import Claim, OnUnknown, Ordering, State
+from .methods import is_basic_group
 from .outcome import Delivered, Failed, Moved, Outcome, Refused, Scope, Throttled, Unknown
 from .policy import KEEPS_PLACE, Policy, delay_after
 
@@ -57,7 +58,9 @@ def judge(claim: Claim, outcome: Outcome, policy: Policy, now: float, jitter: fl
         case Throttled(retry_after, reason):
             return Again(now + retry_after, reason)
         case Moved(chat):
-            return Reroute(chat)
+            if is_basic_group(claim.chat):
+                return Reroute(chat)
+            return Finish(State.DEAD, f"a chat it refers to moved to {chat}")
         case Refused(Scope.BOT, reason):
             return StopBot(reason)
         case Refused(scope, reason):

@@ -37,6 +37,8 @@ class Link:
 
     def observe(self, chat: str, answer: Answer, now: float) -> None:
         """One call ended. `chat` is "" for a probe."""
+        if isinstance(answer, NoReply) and answer.kind is Break.FILE:
+            return  # nothing was tried: it says nothing of the way
         bad = broke(answer)
         self._calls.append((now, chat, not bad))
         if not bad:

@@ -25,12 +25,12 @@ def _seconds(field: str, value: Time, now: float) -> float:
     if isinstance(value, bool):
         raise InvalidMessage(field, "is a boolean", "Give a time: RFC 3339 with a zone, or Unix seconds.")
     if isinstance(value, int | float):
-        return float(value)
+        return float(value) if value < LATEST else math.inf  # a huge int is no float
     if isinstance(value, timedelta):
         return now + value.total_seconds()
     if isinstance(value, str):
         try:
-            value = datetime.fromisoformat(value)
+            value = datetime.fromisoformat(value.upper())  # RFC 3339 allows t and z
         except ValueError:
             raise InvalidMessage(
                 field,

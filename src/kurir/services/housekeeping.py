@@ -66,5 +66,8 @@ class Housekeeping:
             if self._spool is not None and pruned.orphan_files:
                 await self._spool.remove(pruned.orphan_files)
             if pruned.messages < BATCH:
-                return total
+                break
             await asyncio.sleep(0)
+        if self._spool is not None:
+            await self._spool.sweep()
+        return total

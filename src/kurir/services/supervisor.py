@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from kurir.core.errors import StoreError
-from kurir.core.events import Crashed, Leased, Submitted, Unleased
+from kurir.core.events import Crashed, Leased, StoreBack, StoreTrouble, Submitted, Unleased
 from kurir.ports import Lease
 
 from .courier import Courier, Tools
@@ -28,6 +28,7 @@ class Supervisor:
         self._holder = holder
         self._couriers: dict[int, tuple[Courier, int, asyncio.Task[None]]] = {}
         self._stopping = False
+        self._trouble_since: float | None = None
 
     @property
     def couriers(self) -> dict[int, Courier]:
@@ -48,8 +49,14 @@ class Supervisor:
         now = self._clock.now()
         try:
             leases = await self._store.lease(self._holder, self._bots, now + LEASE_SECONDS, now)
-        except StoreError:
-            return  # the leases we hold run out by themselves
+        except StoreError as error:  # the leases we hold run out by themselves
+            if self._trouble_since is None:
+                self._trouble_since = now
+                self._emit(StoreTrouble("lease", str(error)))
+            return
+        if self._trouble_since is not None:
+            self._emit(StoreBack(self._clock.now() - self._trouble_since))
+            self._trouble_since = None
         if self._stopping:
             return
         held = {lease.bot: lease for lease in leases}

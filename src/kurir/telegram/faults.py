@@ -88,8 +88,10 @@ def _by_errno(error: BaseException) -> Break:
 
 
 def _words(error: BaseException) -> str:
-    """The error for people: its name where it has no words, one line, no token."""
+    """The error for people: one line, no token; its name if it has no words (a timeout is named by its kind)."""
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return redact(f"the proxy answered {error.status} {error.message}")[:_LONGEST]
     words = " ".join(str(error).split())
-    return redact(words or type(error).__name__)[:_LONGEST]
+    if not words and not isinstance(error, TimeoutError):
+        words = type(error).__name__
+    return redact(words)[:_LONGEST]

@@ -179,9 +179,7 @@ def _name(file: InputFile, kind: str) -> str:
 def _checked(source: object, where: str) -> Source:
     if isinstance(source, bytes | bytearray | memoryview | Path) or callable(getattr(source, "read", None)):
         return cast("Source", source)
-    raise InvalidMessage(
-        where, f"is a file from {type(source).__name__}", "Give bytes, a Path or an open binary file."
-    )
+    raise InvalidMessage(where, f"is a file from {type(source).__name__}", "Give bytes, a Path or an open binary file.")
 
 
 # ---------------------------------------------------------------- into the request

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import IO, Any, Final
 
@@ -46,7 +46,7 @@ class Form:
     async def close(self) -> None:
         await asyncio.to_thread(self._open.close)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body, piece by piece. Raises UnreadableFile when a file turns out shorter than it was."""
         yield self._fields
         for (part, header), file in zip(self._parts, self._files, strict=True):

@@ -112,9 +112,7 @@ class Spool:
         for piece in pieces:
             size += len(piece)
             if size > max_bytes:
-                raise InvalidMessage(
-                    name, f"is larger than {max_bytes:,} bytes", "Send a smaller file, or a URL."
-                )
+                raise InvalidMessage(name, f"is larger than {max_bytes:,} bytes", "Send a smaller file, or a URL.")
             digest.update(piece)
             with self._writing():
                 _write_all(file, piece)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections import deque
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -137,9 +137,7 @@ class HttpTransport:
         except Exception as error:
             detail = fault(error, trip.sent, proxied=self._upstream.proxied)
             what = f"download of {redact(file_path)} failed: {detail.kind}: {detail.detail}"
-            raise KurirError(
-                what, "Try again; a file_path is valid for an hour, getFile tells a new one."
-            ) from None
+            raise KurirError(what, "Try again; a file_path is valid for an hour, getFile tells a new one.") from None
         finally:
             await asyncio.to_thread(partial.unlink, missing_ok=True)
         return size
@@ -182,23 +180,23 @@ class HttpTransport:
     async def _upload_form(self, call: Call, form: Form, trip: _Trip, timeout: float) -> Reply:
         head = self._upstream.form_head(call.token, call.method, form.content_type)
         connection = await self._upstream.connect()
-        whole = False
+        reusable = False
         try:
             protocol = _ready(connection)
-            answer = asyncio.ensure_future(_answer(protocol))
-            answer.add_done_callback(_heard)
-            try:
-                async with asyncio.timeout(timeout) as deadline:
-                    complete = await _send_form(protocol, head, form, trip, answer, deadline, timeout)
+            async with asyncio.timeout(timeout) as deadline:
+                sender = asyncio.ensure_future(_send_form(protocol, head, form, trip, deadline, timeout))
+                answer = asyncio.ensure_future(_answer(protocol))
+                try:
+                    await asyncio.wait((sender, answer), return_when=asyncio.FIRST_COMPLETED)
+                    complete = sender.done() and sender.result()
                     message, stream = await answer
                     body, whole = await _body(stream)
-            finally:
-                answer.cancel()
+                finally:
+                    _abandon(sender)
+                    _abandon(answer)
             reusable = complete and whole
-        except BaseException:
-            connection.close()
-            raise
-        connection.release() if reusable else connection.close()
+        finally:
+            connection.release() if reusable else connection.close()
         return _reply(message, body, whole)
 
     async def _fetch(self, request: bytes, trip: _Trip, dest: Path) -> int:
@@ -251,24 +249,22 @@ async def _send_form(
     head: bytes,
     form: Form,
     trip: _Trip,
-    answer: asyncio.Future[Any],
     deadline: asyncio.Timeout,
     timeout: float,
 ) -> bool:
     """Write head and body; each piece in `timeout` seconds, all in a time that suits its size. False when the
-    server answered or hung up before it had all: the answer, or the reason, is there to be read."""
+    connection broke before it had all: the reason is there to be read."""
     loop = asyncio.get_running_loop()
     last = loop.time() + timeout + form.size / SLOWEST_UPLOAD
     await _write(protocol, b"%b%d\r\n\r\n" % (head, form.size), trip)
     writer = StreamWriter(protocol, loop)
-    async for piece in form.chunks():
-        if answer.done():
-            return False
-        deadline.reschedule(min(loop.time() + timeout, last))
-        try:
-            await writer.write(piece)
-        except (OSError, aiohttp.ClientError):
-            return False
+    async with aclosing(form.chunks()) as chunks:
+        async for piece in chunks:
+            deadline.reschedule(min(loop.time() + timeout, last))
+            try:
+                await writer.write(piece)
+            except (OSError, aiohttp.ClientError):
+                return False
     deadline.reschedule(loop.time() + timeout)
     return True
 
@@ -309,10 +305,12 @@ async def _store(stream: aiohttp.StreamReader, dest: Path, deadline: asyncio.Tim
     return size
 
 
-def _heard(answer: asyncio.Future[Any]) -> None:
-    """An answer nobody waits for any more may have failed; that is no news."""
-    if not answer.cancelled():
-        answer.exception()
+def _abandon(task: asyncio.Future[Any]) -> None:
+    """Nobody waits for it any more; if it failed, that is no news."""
+    if not task.cancel():
+        task.cancelled() or task.exception()
+    else:
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
 
 def _reply(message: RawResponseMessage, body: bytes, whole: bool) -> Reply:

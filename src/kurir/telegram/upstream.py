@@ -30,9 +30,7 @@ class Upstream:
         self._proxy = None
         if proxy:
             self._proxy = _url("proxy", proxy, ("http", "https", "socks5", "socks5h", "socks4", "socks4a"))
-        self._timeout = aiohttp.ClientTimeout(
-            total=None, connect=connect_timeout, sock_connect=connect_timeout
-        )
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout, sock_connect=connect_timeout)
         self._connector: aiohttp.TCPConnector | None = None
         self._target: aiohttp.ClientRequest | None = None
         self._heads: dict[tuple[str, str], bytes] = {}
@@ -133,11 +131,7 @@ class Upstream:
 
     def _asks_proxy(self) -> bool:
         """An HTTP proxy in front of a plain HTTP server; all others are tunnels."""
-        return (
-            self._proxy is not None
-            and self._proxy.scheme in ("http", "https")
-            and self._base.scheme == "http"
-        )
+        return self._proxy is not None and self._proxy.scheme in ("http", "https") and self._base.scheme == "http"
 
 
 def _url(setting: str, text: str, schemes: tuple[str, ...]) -> URL:
@@ -148,9 +142,7 @@ def _url(setting: str, text: str, schemes: tuple[str, ...]) -> URL:
         url, host = URL(), None
     if url.scheme not in schemes or not host:
         what = "is not an address Kurir can use"  # not shown: it may hold a password
-        raise InvalidSetting(
-            setting, what, f"Give one that begins with {', '.join(f'{s}://' for s in schemes)}."
-        )
+        raise InvalidSetting(setting, what, f"Give one that begins with {', '.join(f'{s}://' for s in schemes)}.")
     return url
 
 
