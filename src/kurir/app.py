@@ -98,7 +98,7 @@ class Kurir(Conveniences):
         url = self.settings.store if store is None else store
         self.store: Store = open_store(url) if isinstance(url, str) else url
         self._clock: Clock = parts.clock or SystemClock()
-        self._rng = parts.rng or random.SystemRandom()
+        self._rng = parts.rng or random.Random(secrets.randbits(256))
         self._parts = parts
         self._hub = Hub(parts.listeners)
         self._with_courier = courier

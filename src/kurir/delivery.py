@@ -115,8 +115,9 @@ class Delivery:
 
     # ---------------------------------------------------------------- one attempt
 
-    async def attempt(self, claim: Claim) -> Tried:
-        """Send once and tell what follows. Cancelled while the request is out: the outcome is unknown."""
+    async def attempt(self, claim: Claim, chat_at: float = 0.0) -> Tried:
+        """Send once and tell what follows; the chat hears nothing more before `chat_at`. Cancelled while the request is
+        out: the outcome is unknown."""
         uploading = claim
         if claim.files:
             claim = await self._uploads.join(claim)
@@ -137,7 +138,7 @@ class Delivery:
         finally:
             if claim.files:
                 self._uploads.done(uploading, learned)
-        return self._tried(claim, answer, outcome, started, learned)
+        return self._tried(claim, answer, outcome, started, learned, chat_at)
 
     async def _send(self, claim: Claim) -> Answer:
         if claim.files and self._spool is None:
@@ -153,13 +154,14 @@ class Delivery:
         outcome: Outcome,
         started: float,
         learned: tuple[tuple[str, str, str], ...],
+        chat_at: float,
     ) -> Tried:
         now = self._clock.now()
         stopped = answer is STOPPED
         bad = broke(answer)
         if not stopped:
             self.link.observe(claim.chat, answer, now)
-        charged = not stopped and not (bad and self.link.to_blame(claim.chat, now))
+        charged = not stopped and not (bad and self._excused(claim, now))
         verdict = judge(claim, outcome, self._policy, now, self._rng.random(), charged)
         attempt = Attempt(
             claim.attempts + 1,
@@ -169,9 +171,15 @@ class Delivery:
             answer.status if isinstance(answer, Reply) else None,
             _error(outcome),
         )
-        settlement = self._settlement(claim, verdict, attempt, outcome, learned)
+        settlement = self._settlement(claim, verdict, attempt, outcome, learned, chat_at)
         self._emit(Attempted(claim, outcome, verdict, started, attempt.duration))
         return Tried(outcome, verdict, settlement, bad)
+
+    def _excused(self, claim: Claim, now: float) -> bool:
+        """Whether a break costs the message no try: the network is to blame, or may yet turn out to be, since this is the
+        first sign of trouble with it (unless it may be tried but once)."""
+        first = claim.attempts == 0 and claim.options.max_attempts != 1
+        return first or self.link.to_blame(claim.chat, now)
 
     def _settlement(
         self,
@@ -180,41 +188,35 @@ class Delivery:
         attempt: Attempt,
         outcome: Outcome,
         learned: tuple[tuple[str, str, str], ...] = (),
+        chat_at: float = 0.0,
     ) -> Settlement:
-        base = Settlement(
-            claim,
-            State.WAITING,
-            attempt,
-            tries=claim.tries,
-            doubts=claim.doubts + isinstance(outcome, Unknown),
-            crashes=claim.crashes,
-            file_ids=learned,
-        )
+        state, due_at, later, tries = State.WAITING, 0.0, False, claim.tries
+        reason: str | None = None
+        suppress: str | None = None
+        moved_to: str | None = None
+        result: bytes | None = None
+        follow_ups: tuple[Draft, ...] = ()
         match verdict:
+            case Finish(State.DELIVERED, reason) if isinstance(outcome, Delivered):
+                state, result = State.DELIVERED, orjson.dumps(outcome.result)
+                if claim.options.delete_after is not None:
+                    follow_ups = self._follow_ups(claim, outcome.result)
             case Finish(state, reason, suppress):
-                if state is not State.DELIVERED or not isinstance(outcome, Delivered):
-                    return replace(
-                        base,
-                        state=state,
-                        reason=reason,
-                        tries=claim.tries + (state is State.DEAD),
-                        suppress=suppress if is_chat(claim.chat) else None,
-                    )
-                return replace(
-                    base,
-                    state=state,
-                    reason=reason,
-                    result=orjson.dumps(outcome.result),
-                    follow_ups=self._follow_ups(claim, outcome.result),
-                )
+                tries += state is State.DEAD
+                suppress = suppress if is_chat(claim.chat) else None
             case Again(due_at, reason, later, charged):
-                return replace(base, due_at=due_at, reason=reason, later=later, tries=claim.tries + charged)
-            case Reroute(chat):
-                return replace(base, reason=f"moved to {chat}", moved_to=chat)
+                tries += charged
+            case Reroute(moved_to):
+                reason = f"moved to {moved_to}"
             case StopBot(reason):
-                return replace(base, reason=reason)
+                pass
             case _:
                 assert_never(verdict)
+        doubts = claim.doubts + isinstance(outcome, Unknown)
+        return Settlement(
+            claim, state, attempt, reason, result, due_at, later, chat_at, tries, doubts, claim.crashes, suppress,
+            moved_to, learned, follow_ups,
+        )  # fmt: skip
 
     # ---------------------------------------------------------------- without a call
 

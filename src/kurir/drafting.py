@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import orjson
 
 from .core.errors import InvalidMessage
 from .core.message import DEFAULT_OPTIONS, Draft, FileRef, OnUnknown, Options, Ordering, Priority
-from .core.methods import album_items, canonical, coalesces, costs_money, known, lane_of, target_of
+from .core.methods import Kind, album_items, canonical, coalesces, costs_money, kind_of, known, lane_of, target_of
 from .core.policy import exponential, fixed
 from .core.times import unix
 from .message import Message
@@ -58,13 +59,15 @@ _TO_A_CHAT = (
 
 
 def draft(
-    message: Message, params: Mapping[str, Any], files: tuple[FileRef, ...], bot: int, id: str, now: float
+    message: Message, params: Mapping[str, Any], body: bytes, files: tuple[FileRef, ...], bot: int, id: str, now: float
 ) -> Draft:
-    """`params` are the message's with files replaced by `attach://...`. Raises InvalidMessage."""
+    """`params` are the message's with files replaced by `attach://...`, `body` is their JSON. Raises InvalidMessage."""
     method = check_method(message.method)
+    if len(body) > MAX_PARAMS:
+        raise InvalidMessage("params", f"are {len(body):,} bytes; Telegram takes {MAX_PARAMS:,}", "Send less.")
     _check_params(method, params)
-    body = encode(params)
     chat = lane_of(method, params)
+    is_set = kind_of(method) is Kind.SET
     due_at = unix("due_at", message.due_at, now) if message.due_at is not None else 0.0
     expires_at = None
     if message.expires_at is not None:
@@ -81,24 +84,29 @@ def draft(
         method=method,
         params=body,
         accepted_at=now,
-        priority=priority(message.priority),
+        priority=message.priority if type(message.priority) is Priority else priority(message.priority),
         files=files,
         due_at=due_at,
         expires_at=expires_at,
         key=key,
         digest=_digest(method, params, files) if key else None,
-        target=target_of(method, params),
-        coalesce=coalesces(method) and not due_at,
-        metadata=_metadata(message.metadata),
+        target=target_of(method, params) if is_set else None,
+        coalesce=is_set and not due_at and coalesces(method),
+        metadata=_metadata(message.metadata) if message.metadata else None,
         options=_options(message, method, params),
         force=bool(message.force),
     )
 
 
 def check_method(method: object) -> str:
-    """The Bot API's spelling of a method that can be handed over."""
+    """The Bot API's spelling of a method that can be handed over. Raises InvalidMessage."""
     if not isinstance(method, str) or not method:
         raise InvalidMessage("method", "is missing", "Name a Bot API method, for example sendMessage.")
+    return _deliverable(method)
+
+
+@lru_cache(maxsize=1024)
+def _deliverable(method: str) -> str:
     if not (method.isascii() and method.isalnum()) or len(method) > 64:
         raise InvalidMessage("method", f"{method[:80]!r} is no method name", "Use letters and digits only.")
     name = canonical(method)
@@ -106,18 +114,25 @@ def check_method(method: object) -> str:
         known(name) and name.startswith("get")
     ):
         raise InvalidMessage("method", f"{name} asks or sets up; there is nothing to deliver", "Call Telegram itself.")
+    if kind_of(name) is Kind.NOW:
+        raise InvalidMessage("method", f"{name} is worth something now or never", "Call Telegram itself.")
     return name
 
 
 def encode(params: Mapping[str, Any]) -> bytes:
-    """The parameters as JSON."""
+    """The parameters as JSON. Raises InvalidMessage."""
     try:
-        body = orjson.dumps(params, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(params, option=orjson.OPT_NON_STR_KEYS)
     except (TypeError, ValueError) as error:
         raise InvalidMessage(_culprit(params), str(error), "Use JSON values; files as Path or bytes.") from None
-    if len(body) > MAX_PARAMS:
-        raise InvalidMessage("params", f"are {len(body):,} bytes; Telegram takes {MAX_PARAMS:,}", "Send less.")
-    return body
+
+
+def plain(params: Mapping[str, Any]) -> bytes | None:
+    """The parameters as JSON, or None where they hold something else: files, or a mistake."""
+    try:  # an InputFile is a dataclass
+        return orjson.dumps(params, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS)
+    except (TypeError, ValueError):
+        return None
 
 
 def _culprit(params: Mapping[str, Any]) -> str:
@@ -139,14 +154,12 @@ def _check_params(method: str, params: Mapping[str, Any]) -> None:
         raise InvalidMessage("params.chat_id", f"is a {type(chat).__name__}", "Give a number, or @channelname.")
     elif isinstance(chat, str) and (not chat.strip() or not BLANKS.isdisjoint(chat.strip())):
         raise InvalidMessage("params.chat_id", f"{chat!r} is no chat", "Give a number, or @channelname.")
-    for name in _TEXTS:
-        if name in params and not isinstance(params[name], str):
-            _wrong(name, params[name], "a string")
-    for name in _NUMBERS:
-        value = params.get(name)
-        if name in params and (isinstance(value, bool) or not isinstance(value, int | float | str)):
+    for name, value in params.items():
+        if name in _TEXTS and not isinstance(value, str):
+            _wrong(name, value, "a string")
+        if name in _NUMBERS and (isinstance(value, bool) or not isinstance(value, int | float | str)):
             _wrong(name, value, "a number")
-    items = album_items(method, params)
+    items = album_items(method, params) if "media" in params or method == "sendMediaGroup" else None
     if items is not None and not 2 <= items <= 10:
         raise InvalidMessage(
             "params.media",
@@ -185,10 +198,9 @@ def _number(field: str, value: object, least: float, most: float, whole: bool = 
     kinds = int if whole else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds):
         raise InvalidMessage(field, f"is a {type(value).__name__}", f"Give a {'whole ' if whole else ''}number.")
-    number = float(value)
-    if not least <= number <= most:
-        raise InvalidMessage(field, f"{value} is out of range", f"Give {least:g} to {most:g}.")
-    return number
+    if not least <= value <= most:
+        raise InvalidMessage(field, "is out of range", f"Give {least:g} to {most:g}.")
+    return float(value)
 
 
 def _options(message: Message, method: str, params: Mapping[str, Any]) -> Options:
@@ -229,7 +241,7 @@ def _backoff(value: object, attempts: int | None) -> tuple[float, ...] | None:
 def _key(key: object) -> str | None:
     if key is None:
         return None
-    if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY:
+    if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY or not _is_unicode(key):
         raise InvalidMessage("idempotency_key", "is no text of 1 to 255 characters", "Use an id of yours: order-42.")
     return key
 
@@ -243,15 +255,29 @@ def _metadata(metadata: object) -> dict[str, str] | None:
         raise InvalidMessage("metadata", f"has {len(metadata)} pairs", f"Keep to {MAX_METADATA}.")
     pairs: dict[str, str] = {}
     for name, value in metadata.items():
-        if isinstance(value, bool):
-            value = str(value).lower()
         if not isinstance(name, str) or not name or len(name) > 64 or not isinstance(value, str | int | float):
             raise InvalidMessage(f"metadata.{name}", "is no text or number under a short name", 'As {"order": 42}.')
-        text = str(value)
+        text = metadata_text(value)
+        if not _is_unicode(name + text):
+            raise InvalidMessage(f"metadata.{name}", "holds half a character", "Give text that UTF-8 can express.")
         if len(text) > MAX_METADATA_VALUE:
             raise InvalidMessage(f"metadata.{name}", f"has {len(text)} characters", f"Keep to {MAX_METADATA_VALUE}.")
         pairs[name] = text
     return pairs
+
+
+def metadata_text(value: object) -> str:
+    """A value of metadata as it is kept, and looked for."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _is_unicode(text: str) -> bool:
+    """No lone surrogates, which no store could keep."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _digest(method: str, params: Mapping[str, Any], files: tuple[FileRef, ...]) -> bytes:

@@ -10,7 +10,7 @@ from .core.errors import InvalidMessage, UnknownBot
 from .core.events import Event, Submitted
 from .core.ids import RANDOM_BITS, make_id
 from .core.message import Accepted, Draft, FileRef
-from .drafting import check_method, draft
+from .drafting import check_method, draft, encode, plain
 from .message import Message
 from .ports import Clock, Store
 from .telegram.files import Attachment, detach
@@ -104,11 +104,13 @@ class Outbox:
             raise InvalidMessage("params", f"is a {type(params).__name__}", "Give a mapping of parameters.")
         id = make_id(now, self._rng.getrandbits(RANDOM_BITS))
         files: tuple[FileRef, ...] = ()
-        params, attachments = detach(check_method(message.method), params)
-        if attachments:
-            draft(message, params, (), bot, id, now)  # what is wrong shows before megabytes are copied
+        body = plain(params)
+        if body is None:  # files, or a mistake
+            params, attachments = detach(check_method(message.method), params)
+            body = encode(params)
+            draft(message, params, body, (), bot, id, now)  # what is wrong shows before megabytes are copied
             files = tuple([await self._keep(attachment) for attachment in attachments])
-        return draft(message, params, files, bot, id, now)
+        return draft(message, params, body, files, bot, id, now)
 
     async def _keep(self, file: Attachment) -> FileRef:
         if self._spool is None:

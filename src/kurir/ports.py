@@ -273,7 +273,8 @@ class Store(Protocol):
     # -- 5
     async def settle(self, settlements: Sequence[Settlement], now: float) -> list[bool]:
         """Record what became of claims; False where the claim's token is stale or it is not in flight (nothing changed,
-        counted as fenced). Frees the lane. `suppress` also ends the lane's waiting messages as dead (`suppressed: ...`);
+        counted as fenced). Frees the lane. A message to wait `later` while a newer one of the same lane and target waits
+        becomes cancelled instead (`superseded_by` the newest). `suppress` also ends the lane's waiting messages as dead (`suppressed: ...`);
         `moved_to` renames the lane (merging it into an existing one in order of acceptance) and keeps the alias."""
         ...
 

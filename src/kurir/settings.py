@@ -6,6 +6,7 @@ The commented file `kurir.example.toml` is their documentation. A new knob needs
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 import tomllib
@@ -41,7 +42,7 @@ class Bot:
 class Settings:
     """Everything that can be set. Times in seconds, sizes in bytes."""
 
-    store: str = DEFAULT_STORE
+    store: str = field(default=DEFAULT_STORE, repr=False)  # may hold a password
     bots: tuple[Bot, ...] = ()
     telegram_url: str = DEFAULT_URL
     local_server: bool = False  # telegram_url is a local Bot API server (--local)
@@ -70,6 +71,8 @@ def load(environ: Mapping[str, str] | None = None, file: Path | None = None) -> 
     """Read the settings. `file`: instead of `KURIR_CONFIG` or `./kurir.toml`. Raises InvalidSetting."""
     environ = os.environ if environ is None else environ
     table = _file(environ, file)
+    for name in ("telegram", "retry"):
+        _table(name, table.get(name, {}), f"Write [{name}] and its settings below.")
     values: dict[str, Any] = {}
     for knob in KNOBS:
         if (text := environ.get(knob.env)) not in (None, ""):
@@ -137,7 +140,7 @@ def _flag(name: str, value: Any) -> bool:
 
 def number(name: str, value: Any, least: float, most: float = 1e12) -> float:
     try:
-        parsed = float(value)
+        parsed = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         raise InvalidSetting(name, f"{value!r} is no number", f"Give {least:g} or more.") from None
     if not least <= parsed <= most:
@@ -154,7 +157,10 @@ def _days(name: str, value: Any) -> float:
 
 
 def _count(name: str, value: Any) -> int:
-    return int(number(name, value, 1, 10_000))
+    count = number(name, value, 1, 10_000)
+    if count != int(count):
+        raise InvalidSetting(name, f"{value} is no whole number", "Give 1 to 10000.")
+    return int(count)
 
 
 def _path(name: str, value: Any) -> Path:
@@ -190,14 +196,25 @@ OTHER_ENV = ("KURIR_CONFIG", "KURIR_BOT_TOKEN", "KURIR_PACE", "KURIR_LISTEN", "K
 OTHER_TOML = ("bots", "pace", "retry", "telegram", "listen", "api_key", "spool")
 
 
+RETRY_DELAYS = ("quick", "slow")
+RETRY_LIMITS = ("crash_limit", "doubt_limit")
+PACE = ("on", "bot", "bot_burst", "chat", "chat_burst", "group", "paid", "low_share")
+
+
+def _table(name: str, value: Any, remedy: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InvalidSetting(name, "is no table", remedy)
+    return value
+
+
 def _policy(table: Mapping[str, Any]) -> Policy:
     values: dict[str, Any] = {}
-    for name in ("quick", "slow"):
+    for name in RETRY_DELAYS:
         if name in table:
             values[name] = _delays(f"retry.{name}", table[name])
-    for name in ("crash_limit", "doubt_limit"):
+    for name in RETRY_LIMITS:
         if name in table:
-            values[name] = int(number(f"retry.{name}", table[name], 1, 10_000))
+            values[name] = _count(f"retry.{name}", table[name])
     return Policy(**values)
 
 
@@ -216,12 +233,9 @@ def _bots(environ: Mapping[str, str], table: Mapping[str, Any]) -> tuple[Bot, ..
     if switch := environ.get("KURIR_PACE"):
         common = pace({"on": switch}, common, "KURIR_PACE")
     bots: list[Bot] = []
-    named = table.get("bots", {})
-    if not isinstance(named, Mapping):
-        raise InvalidSetting("bots", "is no table", 'Write [bots.shop] token = "...".')
+    named = _table("bots", table.get("bots", {}), 'Write [bots.shop] token = "...".')
     for name, entry in named.items():
-        if not isinstance(entry, Mapping):
-            raise InvalidSetting(f"bots.{name}", "is no table", f'Write [bots.{name}] token = "...".')
+        _table(f"bots.{name}", entry, f'Write [bots.{name}] token = "...".')
         limits = pace(entry.get("pace", {}), common, f"bots.{name}.pace")
         bots.append(make_bot(name, entry.get("token"), limits))
     if token := environ.get("KURIR_BOT_TOKEN"):
@@ -239,7 +253,7 @@ def pace(table: Any, base: Limits, where: str) -> Limits:
     if isinstance(table, str | bool):
         table = {"on": table}
     values: dict[str, Any] = {name: getattr(base, name) for name in Limits.__slots__}
-    for name, value in dict(table).items():
+    for name, value in _table(where, table, 'Write on, off, or a table: [pace] bot = "30/s".').items():
         if name in ("bot", "chat", "group", "paid"):
             try:
                 values[name] = Rate.parse(str(value))
@@ -252,7 +266,7 @@ def pace(table: Any, base: Limits, where: str) -> Limits:
         elif name == "low_share":
             values[name] = number(f"{where}.{name}", value, 0, 1)
         else:
-            raise InvalidSetting(f"{where}.{name}", "is unknown", "Known: on, bot, chat, group, paid, low_share.")
+            raise InvalidSetting(f"{where}.{name}", "is unknown", f"Known: {', '.join(PACE)}.")
     return Limits(**values)
 
 
@@ -260,12 +274,18 @@ def _unknown(environ: Mapping[str, str], table: Mapping[str, Any]) -> list[str]:
     """Warnings about names that mean nothing, with the nearest that does."""
     known_env = [*(knob.env for knob in KNOBS), *OTHER_ENV]
     known_toml = [*(knob.toml.split(".")[0] for knob in KNOBS), *OTHER_TOML]
-    found = [(name, known_env) for name in environ if name.startswith("KURIR_")]
-    found += [(name, known_toml) for name in table]
+    inside = {
+        "telegram": [knob.toml.split(".")[1] for knob in KNOBS if knob.toml.startswith("telegram.")],
+        "retry": [*RETRY_DELAYS, *RETRY_LIMITS],
+        **{f"bots.{bot}": ["token", "pace"] for bot in table.get("bots", {})},
+    }
+    found = [("", name, known_env) for name in environ if name.startswith("KURIR_")]
+    found += [("", name, known_toml) for name in table]
+    found += [(f"{where}.", name, known) for where, known in inside.items() for name in _dotted(table, where) or ()]
     warnings = []
-    for name, known in found:
+    for where, name, known in found:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            warnings.append(f"unknown setting {name}{hint}")
+            hint = f"; did you mean {where}{near[0]}?" if near else ""
+            warnings.append(f"unknown setting {where}{name}{hint}")
     return warnings

@@ -116,6 +116,11 @@ def test_a_bad_method_name_is_refused(door: Door, method: Any) -> None:
     door.refused("method", Message(method, SEND))
 
 
+@pytest.mark.parametrize("method", ["sendChatAction", "answerCallbackQuery", "SENDCHATACTION"])
+def test_what_is_now_or_never_is_refused(door: Door, method: str) -> None:
+    door.refused("method", Message(method, {"chat_id": 5, "action": "typing"}))
+
+
 @pytest.mark.parametrize("method", ["getUpdates", "GETME", "setWebhook", "deleteWebhook", "logOut", "close", "getFile"])
 def test_what_only_asks_is_refused(door: Door, method: str) -> None:
     assert "Call Telegram itself" in str(door.refused("method", Message(method, {})))
@@ -247,8 +252,9 @@ def test_a_closed_file_is_refused(door: Door, tmp_path: Path) -> None:
     door.refused("params.document", Message("sendDocument", {"chat_id": 5, "document": file}))
 
 
-def test_a_file_object_around_something_else_is_refused(door: Door) -> None:
-    broken: Any = InputFile(5)  # type: ignore[arg-type]
+@pytest.mark.parametrize("source", [5, "photo.jpg", None])
+def test_a_file_object_around_something_else_is_refused(door: Door, source: Any) -> None:
+    broken: Any = InputFile(source)
     door.refused("params.document", Message("sendDocument", {"chat_id": 5, "document": broken}))
 
 
@@ -259,9 +265,7 @@ def test_a_photo_beyond_telegrams_limit_is_refused(door: Door) -> None:
 
 
 def test_without_a_spool_a_file_is_refused_with_the_setting(door: Door) -> None:
-    door.outbox = Outbox(
-        door.store, Bots({"shop": 7}), Clock(), rng=random.Random(1), spool=None, emit=lambda _: None
-    )
+    door.outbox = Outbox(door.store, Bots({"shop": 7}), Clock(), rng=random.Random(1), spool=None, emit=lambda _: None)
     error = door.refused("params.photo", Message("sendPhoto", {"chat_id": 5, "photo": b"jpeg"}))
     assert "KURIR_FILES" in error.remedy
 
@@ -322,13 +326,13 @@ def test_a_priority_goes_by_name_or_value(door: Door, priority: Any) -> None:
         ("max_attempts", 2.5),
         ("max_attempts", True),
         ("max_attempts", "3"),
-        ("max_attempts", 10**400),
+        pytest.param("max_attempts", 10**400, id="huge_attempts"),
         ("timeout", 0),
         ("timeout", -1),
         ("timeout", 1e9),
         ("timeout", "30"),
         ("timeout", float("nan")),
-        ("timeout", 10**400),
+        pytest.param("timeout", 10**400, id="huge_timeout"),
         ("delete_after", -1),
         ("delete_after", 49 * 3600),
         ("delete_after", "1h"),
@@ -476,7 +480,9 @@ def test_metadata_is_kept_as_text(door: Door) -> None:
 
 
 def test_one_bad_message_refuses_the_batch_by_its_place(door: Door) -> None:
-    error = door.refused("messages[1].params.text", Message("sendMessage", SEND), Message("sendMessage", {"chat_id": 5}))
+    error = door.refused(
+        "messages[1].params.text", Message("sendMessage", SEND), Message("sendMessage", {"chat_id": 5})
+    )
     assert "messages[1].params.text: is empty" in str(error)
 
 

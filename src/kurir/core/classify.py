@@ -242,7 +242,7 @@ def normalised(description: str) -> str:
 
 def classify(method: str, answer: Answer) -> Outcome:
     """What came of one call of `method`. Pure; never raises, whatever was answered."""
-    kind = kind_of(method)
+    kind = kind_of(method) if known(method) else Kind.SEND  # what we do not know may not be repeatable
     if isinstance(answer, NoReply):
         return _no_reply(kind, answer)
     if answer.payload is None:

@@ -67,9 +67,9 @@ class Link:
         return delay
 
     def to_blame(self, chat: str, now: float) -> bool:
-        """Whether a break in `chat` is the network's doing: an outage, or other chats' calls break as well, or there is
-        nothing to compare with."""
-        if self.outage_since is not None:
+        """Whether a break in `chat` is the network's doing: an outage, or other chats' calls break as well (since the
+        last success, or every tenth of late), or there is nothing to compare with."""
+        if self.outage_since is not None or len(set(self._row)) > 1:
             return True
         others = [good for at, other, good in self._calls if other != chat and now - at <= FRESH]
         return sum(others) < (1 - LOSSY) * len(others) if others else True

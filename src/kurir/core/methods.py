@@ -179,12 +179,12 @@ def kind_of(method: str) -> Kind:
 
 def repeatable(method: str) -> bool:
     """May it be sent again without doing its work twice?"""
-    return kind_of(method) in (Kind.SET, Kind.ASK)
+    return known(method) and kind_of(method) in (Kind.SET, Kind.ASK)
 
 
 def cost(method: str) -> int:
     """What it takes of the chat's and the bot's pace; sends and edits share one budget (tdlib/td#2592)."""
-    return 1 if canonical(method) in _COSTLY else 0
+    return 1 if canonical(method) in _COSTLY or (method.startswith("send") and not known(method)) else 0
 
 
 def coalesces(method: str) -> bool:

@@ -24,9 +24,9 @@ from kurir.core.events import (
     Submitted,
     Unleased,
 )
-from kurir.core.judge import Again, Finish
+from kurir.core.judge import Again
 from kurir.core.message import State
-from kurir.core.outcome import Throttled, name_of
+from kurir.core.outcome import Delivered, Throttled, name_of
 from kurir.ports import Listener
 
 logger = logging.getLogger("kurir")
@@ -63,7 +63,9 @@ def _submitted(event: Submitted) -> None:
 
 
 def _attempted(event: Attempted) -> None:
-    if isinstance(event.outcome, Throttled):
+    if isinstance(event.outcome, Delivered):
+        logger.debug("%s sent to %s in %.3f s", event.claim.id, event.claim.chat, event.duration)
+    elif isinstance(event.outcome, Throttled):
         seconds = event.outcome.retry_after
         logger.info("%s throttled: waits %g s, as Telegram asks", event.claim.id, seconds)
     elif isinstance(event.verdict, Again):
@@ -77,8 +79,6 @@ def _attempted(event: Attempted) -> None:
             "counts" if verdict.charged else "does not count",
             verdict.due_at - event.started_at - event.duration,
         )
-    elif isinstance(event.verdict, Finish) and event.verdict.state is State.DELIVERED:
-        logger.debug("%s sent to %s in %.3f s", event.claim.id, event.claim.chat, event.duration)
 
 
 def _settled(event: Settled) -> None:

@@ -10,6 +10,7 @@ one's settle is durable; nothing is sent once the lease has run out.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -72,6 +73,7 @@ class Courier:
         self._concurrency = tools.concurrency
         self._lease = Lease(bot, "", 0, 0.0)
         self._stopping = False
+        self._claimed = asyncio.Event()  # the last claim is made
         self._stopped = asyncio.Event()
         self._wake = asyncio.Event()
         self._carriers: set[asyncio.Task[None]] = set()
@@ -111,8 +113,11 @@ class Courier:
         unanswered is in doubt, and recorded as such. Returns when all of it is durable, or the store is away."""
         self._stopping = True
         self._wake.set()
-        if self._carriers:
-            await asyncio.wait(self._carriers, timeout=grace)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._claimed.wait()
+                if self._carriers:
+                    await asyncio.wait(self._carriers)
         for task in self._carriers:
             task.cancel()
         if self._carriers:
@@ -165,6 +170,7 @@ class Courier:
                     continue
                 until = claimed.next_at
             await self._sleep(until)
+        self._claimed.set()
         await self._stopped.wait()
 
     def _room(self) -> tuple[int, float | None]:
@@ -233,17 +239,15 @@ class Courier:
         left_at = self._clock.now()
         chat_at = self.pace.sent(claim.chat, group, left_at, cost(claim.method), paid=paid)
         try:
-            tried = await self._delivery.attempt(claim)
+            tried = await self._delivery.attempt(claim, chat_at)
         except asyncio.CancelledError:  # it had not begun
             self._settle(self._delivery.hand_back(claim))
             return
         settlement = tried.settlement
         if isinstance(tried.outcome, Throttled):
-            chat_at = self._throttled(claim, tried.outcome, left_at, paid)
+            settlement = replace(settlement, chat_at=self._throttled(claim, tried.outcome, left_at, paid))
         elif isinstance(tried.outcome, Delivered):
             self.pace.answered(left_at, paid)
-        if chat_at > settlement.chat_at:
-            settlement = replace(settlement, chat_at=chat_at)
         self._settle(settlement)
         self._consider(tried)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from kurir.core.errors import DeliveryTimeout, NotFound, StoreError, Undelivered
+from kurir.core.errors import DeliveryTimeout, NotFound, StoreAway, StoreError, Undelivered
 from kurir.core.events import Event, Settled
 from kurir.core.message import Accepted, Record, State
 from kurir.ports import Clock, Query, Store
@@ -48,7 +48,7 @@ class Receipt:
 
     async def ended(self, timeout: float | None = None) -> Record:
         """The record, once the message has ended in whatever way. An edit that gave way to a newer one ends as that
-        one does. Raises DeliveryTimeout."""
+        one does. Raises DeliveryTimeout; StoreAway when Kurir is closed meanwhile."""
         return await self._waiting.end_of(self.id, timeout)
 
     async def record(self) -> Record:
@@ -64,6 +64,7 @@ class Waiting:
         self._clock = clock
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
         self._looking: asyncio.Task[None] | None = None
+        self._closed = False
 
     def hear(self, event: Event) -> None:
         if isinstance(event, Settled) and event.state.final:
@@ -88,6 +89,8 @@ class Waiting:
             waiting_for = id
             self._waiters.setdefault(id, set()).add(waiter)
             try:
+                if self._closed:
+                    raise StoreAway(f"Kurir was closed while message {id} was waited for", "It lives on: open it again.")
                 record = await self.get(id)
                 if record.superseded_by is not None:
                     id = record.superseded_by
@@ -133,5 +136,9 @@ class Waiting:
                         self._wake(record.id)
 
     def close(self) -> None:
+        """Whoever still waits is told that nobody looks any more."""
+        self._closed = True
         if self._looking:
             self._looking.cancel()
+        for id in list(self._waiters):
+            self._wake(id)

@@ -74,15 +74,26 @@ class Supervisor:
             _, token, task = self._couriers[lease.bot]
             failed = task.done() and token == lease.token
             await self._drop(lease.bot, "its courier is started anew")
-            if failed:  # what it had in flight is fenced by our own token: take the lease anew
-                now = self._clock.now()
-                await self._store.lease(self._holder, [lease.bot], 0.0, now)
-                (lease,) = await self._store.lease(self._holder, [lease.bot], now + LEASE_SECONDS, now)
+            if failed:
+                anew = await self._lease_anew(lease.bot)
+                if anew is None:
+                    return
+                lease = anew
         courier = self._make(lease.bot)
         task = asyncio.create_task(courier.run(lease), name=f"kurir-courier-{lease.bot}")
         task.add_done_callback(self._ended)
         self._couriers[lease.bot] = (courier, lease.token, task)
         self._emit(Leased(lease.bot, lease.token))
+
+    async def _lease_anew(self, bot: int) -> Lease | None:
+        """What a failed courier left in flight is fenced by our own token: only a new one lets it be adopted."""
+        now = self._clock.now()
+        try:
+            await self._store.lease(self._holder, [bot], 0.0, now)
+            leases = await self._store.lease(self._holder, [bot], now + LEASE_SECONDS, now)
+        except StoreError:
+            return None  # the next round tries again
+        return leases[0] if leases else None
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -97,7 +108,10 @@ class Supervisor:
     async def _watch(self) -> None:
         """Wake the couriers when the store changes: the truth for other processes' messages, a hint for ours."""
         while True:
-            await self._store.watch(1.0)
+            try:
+                await self._store.watch(1.0)
+            except StoreError:
+                await self._clock.sleep(1.0)
             for courier, _, _ in self._couriers.values():
                 courier.wake()
             await self._clock.sleep(WAKE_EVERY)

@@ -143,8 +143,10 @@ class Query:
     def charge(self, chat: Chat | None, cost: int = 1) -> None:
         """Spend from the bot's and the chat's budget. Raises ApiError (429); may ask for a hold."""
         limits, bot = self.world.limits, self.bot.id
-        per_bot = limits.paid if read.flag(self.params, "allow_paid_broadcast") else limits.bot
-        budgets = [Budget(bot, per_bot, queue=False)]
+        if read.flag(self.params, "allow_paid_broadcast"):
+            budgets = [Budget((bot, "paid"), limits.paid, queue=False)]
+        else:
+            budgets = [Budget(bot, limits.bot, queue=False)]
         if chat is not None:
             budgets.append(Budget((bot, chat.id), limits.of_chat(chat.type), queue=True))
         if limits.uploads and self.files:

@@ -78,6 +78,12 @@ class Lane:
         ]
         return max(older, key=lambda message: message.pos, default=None)
 
+    def newer(self, than: Message) -> Message | None:
+        """The newest waiting message of the same target, if it is newer `than` that one."""
+        like = [m for m in self.about.get(than.target_id or "", {}).values() if m.draft.target == than.draft.target]
+        newest = max(like, key=lambda message: message.seq, default=than)
+        return newest if newest.seq > than.seq else None
+
     def has_behind(self, message: Message) -> bool:
         """Whether something else about the same message stands behind this one."""
         return any(other.pos > message.pos for other in self.about[message.target_id or ""].values())

@@ -198,7 +198,11 @@ class MemoryStore:
         lane.chat_at = max(lane.chat_at, settlement.chat_at)
         self._note(message, settlement, now)
         message.due_at = settlement.due_at
-        if settlement.state.final:
+        newer = lane.newer(message) if settlement.later and settlement.state is State.WAITING else None
+        if newer is not None:
+            message.due_at, message.superseded_by = 0.0, newer.draft.id
+            self._finish(message, State.CANCELLED, "superseded", now)
+        elif settlement.state.final:
             self._finish(message, settlement.state, settlement.reason, now)
             message.result = settlement.result
         else:

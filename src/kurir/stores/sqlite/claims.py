@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from kurir.core.message import Claim, FileRef, Priority, State
 from kurir.ports import Claimed, Lease, Settlement
@@ -167,6 +168,12 @@ def settle(tx: Transaction, settlements: Sequence[Settlement], now: float) -> li
 
 def _settle(tx: Transaction, s: Settlement, now: float) -> bool:
     claim, attempt = s.claim, s.attempt
+    if attempt is None and s.state is State.WAITING:  # handed back
+        tries, doubts, crashes = s.tries or claim.tries, s.doubts or claim.doubts, s.crashes or claim.crashes
+        s = replace(s, tries=tries, doubts=doubts, crashes=crashes)
+    newer = tx.db.execute(Q["newer_of_target"], (claim.seq,)).fetchone() if s.later else None
+    if newer:
+        s = replace(s, state=State.CANCELLED, reason="superseded", due_at=0.0)
     final = s.state is not State.WAITING
     code = CODE_OF[s.state] if final else Code.LATER if s.later and s.due_at > now else Code.READY
     changed = tx.db.execute(
@@ -188,6 +195,8 @@ def _settle(tx: Transaction, s: Settlement, now: float) -> bool:
     if not changed:
         tx.fenced(claim.bot)
         return False
+    if newer:
+        tx.db.execute(Q["mark_superseded"], (newer[0], claim.seq))
     if attempt is not None:
         result = s.result.decode() if s.result is not None else None
         a = attempt

@@ -127,6 +127,14 @@ UPDATE message SET state = :state, reason = :reason, due_at = :due_at, ended_at 
   attempts = :attempts, doubts = :doubts, crashes = :crashes
 WHERE seq = :seq AND EXISTS (SELECT 1 FROM lane WHERE id = :lane AND token = :token AND head = :seq)
 
+-- A newer waiting message of the same target: the older one need not come back.
+-- name: newer_of_target
+SELECT n.id FROM message m JOIN message n ON n.lane = m.lane AND n.target = m.target AND n.state < 2 AND n.seq > m.seq
+WHERE m.seq = ? AND m.target IS NOT NULL ORDER BY n.seq DESC LIMIT 1
+
+-- name: mark_superseded
+UPDATE message SET superseded_by = ? WHERE seq = ?
+
 -- name: insert_attempt
 INSERT INTO attempt (seq, number, started_at, duration, outcome, status, error, result) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 

@@ -92,13 +92,13 @@ def _position(cursor: str) -> int:
 
 def find(db: sqlite3.Connection, query: Query) -> Page:
     """See `ports.Store.find`."""
-    limit = max(1, min(query.limit, MAX_LIMIT))
+    limit = max(0, min(query.limit, MAX_LIMIT))
     condition, values = where(db, query, query.states)
     order = "ASC" if query.oldest_first else "DESC"
     sql = f"{Q['records']} WHERE {condition} ORDER BY m.seq {order} LIMIT {limit + 1}"
     rows = db.execute(sql, values).fetchall()
     records = tuple(_record(db, row, query.with_attempts) for row in rows[:limit])
-    return Page(records, str(records[-1].seq) if len(rows) > limit else None)
+    return Page(records, str(records[-1].seq) if records and len(rows) > limit else None)
 
 
 def _record(db: sqlite3.Connection, row: tuple[Any, ...], with_attempts: bool) -> Record:

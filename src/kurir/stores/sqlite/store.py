@@ -160,7 +160,10 @@ class SqliteStore:
         """Changes when another connection has committed."""
         if self._reader is None:
             return 0
-        version: int = self._reader.execute("PRAGMA data_version").fetchone()[0]
+        try:
+            version: int = self._reader.execute("PRAGMA data_version").fetchone()[0]
+        except sqlite3.Error as error:
+            raise translate(error, self.path) from None
         return version
 
 

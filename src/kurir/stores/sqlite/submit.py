@@ -32,16 +32,17 @@ def check_keys(tx: Transaction, drafts: Sequence[Draft]) -> dict[int, Accepted]:
     for index, draft in enumerate(drafts):
         if draft.key is None:
             continue
-        first = in_batch.setdefault((draft.bot, draft.key), draft)
-        if first is not draft:
-            if first.digest != draft.digest:
-                raise KeyConflict(draft.key, first.id)
-            known[index] = Accepted(first.id, State.WAITING, True)
         row = tx.db.execute(Q["message_by_key"], (draft.bot, draft.key)).fetchone()
         if row:
             if row[1] != draft.digest:
                 raise KeyConflict(draft.key, row[0])
             known[index] = Accepted(row[0], State.SENDING if row[3] else STATE_OF[row[2]], True)
+            continue
+        first = in_batch.setdefault((draft.bot, draft.key), draft)
+        if first is not draft:
+            if first.digest != draft.digest:
+                raise KeyConflict(draft.key, first.id)
+            known[index] = Accepted(first.id, State.WAITING, True)
     return known
 
 

@@ -1,0 +1,47 @@
+"""`kurir doctor`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kurir.simulator.harness import Telegram
+
+from .conftest import Cli
+
+
+def findings(cli: Cli, level: str) -> list[Any]:
+    return [f for f in cli("doctor", "--json").json["findings"] if f["level"] == level]
+
+
+def test_all_is_well_with_a_simulator(cli: Cli) -> None:
+    result = cli("doctor", "--json")
+    assert result.code == 0
+    areas = {finding["area"] for finding in result.json["findings"]}
+    assert areas >= {"versions", "settings", "limits", "network", "clock", "bot", "store", "disk", "files"}
+
+
+def test_a_revoked_token_is_a_problem_with_a_remedy(cli: Cli, telegram: Telegram) -> None:
+    telegram.do(lambda world: setattr(world.bots[telegram.token], "revoked", True))
+    assert cli("doctor").code == 1
+    (problem,) = findings(cli, "problem")
+    assert "@BotFather" in problem["fix"]
+
+
+def test_a_network_that_is_down_is_a_problem(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KURIR_TELEGRAM_URL", "http://127.0.0.1:9")
+    (problem,) = findings(cli, "problem")
+    assert problem["area"] == "network"
+
+
+def test_messages_that_nobody_sends_are_a_warning(cli: Cli) -> None:
+    cli("send", "42", "x")
+    (warning,) = findings(cli, "warning")
+    assert "kurir worker" in warning["fix"]
+
+
+def test_no_room_for_the_store_is_a_problem(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KURIR_STORE", "sqlite:////proc/nowhere/kurir.db")
+    assert cli("doctor").code == 1
+    assert any(problem["area"] == "store" for problem in findings(cli, "problem"))

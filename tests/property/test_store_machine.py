@@ -1,0 +1,418 @@
+"""Every store answers as the memory store does: the same random steps, all answers compared."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from kurir.core.errors import KurirError
+from kurir.core.message import Accepted, Attempt, Claim, Draft, FileRef, Options, Priority, Record, State
+from kurir.ports import (
+    Cancel,
+    Change,
+    Claimed,
+    Expire,
+    Lease,
+    Page,
+    Purge,
+    Query,
+    Requeue,
+    Settlement,
+    Stats,
+    Store,
+)
+from kurir.stores.memory import MemoryStore
+from kurir.stores.sqlite import SqliteStore
+
+# What is compared with the memory store. `inline`: answers at once, leases end by time alone.
+STORES: dict[str, Callable[[Path], Store]] = {
+    "sqlite": lambda folder: SqliteStore(folder / "kurir.db", inline=True),
+}
+
+T = 1_700_000_000.0
+FOREVER = float("inf")
+BOTS = (1, 2)
+CHATS = ("a", "b", "c")
+HOLDERS = ("left", "right")
+
+some = st.sampled_from
+often_none = lambda strategy: st.one_of(st.none(), st.none(), strategy)  # noqa: E731
+offsets = some((-5.0, 0.0, 1.0, 10.0, 60.0, 3000.0))
+files = some(tuple(FileRef("photo", sha * 32, 9, "cat.jpg", "image/jpeg", "photo") for sha in ("aa", "bb")))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A draft without its id and times."""
+
+    bot: int
+    chat: str
+    priority: Priority
+    due: float | None
+    expires: float | None
+    key: str | None
+    digest: bytes
+    target: str | None
+    coalesce: bool
+    force: bool
+    metadata: dict[str, str] | None
+    files: tuple[FileRef, ...]
+    options: Options
+
+
+shapes = st.builds(
+    Shape,
+    bot=some((1, 1, 2)),
+    chat=some(("a", "a", *CHATS)),
+    priority=some((Priority.NORMAL, Priority.NORMAL, *Priority)),
+    due=often_none(offsets),
+    expires=often_none(offsets),
+    key=often_none(some(("k1", "k2", "k3"))),
+    digest=some((b"1", b"1", b"1", b"2")),
+    target=often_none(some(("5:edit", "5:edit", "5:pin", "6:edit"))),
+    coalesce=st.booleans(),
+    force=some((False, False, False, True)),
+    metadata=often_none(st.dictionaries(some(("order", "user")), some(("x", "y")))),
+    files=st.one_of(st.just(()), st.just(()), st.lists(files, max_size=2).map(tuple)),
+    options=some((Options(), Options(), Options(max_attempts=3, backoff=(1.0, 2.0)))),
+)
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What becomes of a claim."""
+
+    state: State
+    called: bool
+    due: float
+    later: bool
+    chat: float | None
+    counters: tuple[int, int, int]
+    suppress: str | None
+    moved_to: str | None
+    file_id: str | None
+    follow_up: Shape | None
+
+
+fates = st.builds(
+    Fate,
+    state=some(
+        (
+            State.DELIVERED,
+            State.DELIVERED,
+            State.WAITING,
+            State.WAITING,
+            State.WAITING,
+            State.DEAD,
+            State.EXPIRED,
+        )
+    ),
+    called=some((True, True, False)),
+    due=offsets,
+    later=st.booleans(),
+    chat=often_none(some((1.0, 10.0, 100.0))),
+    counters=st.tuples(*[st.integers(0, 3)] * 3),
+    suppress=st.one_of(st.none(), st.none(), st.none(), some(("blocked", "deactivated"))),
+    moved_to=often_none(some(CHATS)),
+    file_id=often_none(some(("F1", "F2"))),
+    follow_up=st.one_of(st.none(), st.none(), st.none(), shapes),
+)
+
+# Most take in many messages: what they have in common matters more than what they filter.
+selections = st.builds(
+    Query,
+    bot=often_none(some(BOTS)),
+    states=st.one_of(st.just(()), st.just(()), some(tuple((state,) for state in State))),
+    chat=often_none(some(CHATS)),
+    limit=st.integers(1, 5),
+)
+
+queries = st.builds(
+    Query,
+    bot=often_none(some(BOTS)),
+    states=st.lists(some(tuple(State)), max_size=3, unique=True).map(tuple),
+    chat=often_none(some(CHATS)),
+    priority=often_none(some(tuple(Priority))),
+    key=st.one_of(*[st.none()] * 4, some(("k1", "k2"))),
+    metadata=st.one_of(
+        *[st.just(())] * 3,
+        st.lists(st.tuples(some(("order", "user")), some(("x", "y"))), max_size=2).map(tuple),
+    ),
+    reason=st.one_of(*[st.none()] * 4, some(("suppressed:", "why", "c", ""))),
+    limit=st.integers(1, 5),
+    oldest_first=st.booleans(),
+    with_attempts=st.booleans(),
+)
+
+
+def plain(answer: Any) -> Any:
+    """The answer without what is a store's own: order numbers, lane numbers, cursors."""
+    match answer:
+        case Claim():
+            return replace(answer, seq=0, lane=0, file_ids=dict(answer.file_ids))
+        case Accepted(id, _, True):
+            return id  # its state now, or before this batch superseded it: not promised
+        case Record():
+            return replace(answer, seq=0, metadata=dict(answer.metadata) if answer.metadata else None)
+        case Claimed(claims, next_at):
+            return (tuple(map(plain, claims)), next_at)
+        case Page(items, more):
+            return (tuple(map(plain, items)), more is not None)
+        case Stats(bots, days, _):
+            return (bots, days)
+        case KurirError():
+            return (type(answer), answer.__dict__.get("key"), answer.__dict__.get("id"))
+        case list() | tuple():
+            return [plain(item) for item in answer]
+        case _:
+            return answer
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Drives the memory store and the others, in step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.folder = Path(tempfile.mkdtemp(prefix="kurir-machine-", dir=_ram()))
+        self.stores: list[tuple[str, Store]] = [("memory", MemoryStore())]
+        for name, make in sorted(STORES.items()):
+            (self.folder / name).mkdir()
+            self.stores.append((name, make(self.folder / name)))
+        self.now = T
+        self.last_id = 0
+        self.agreed = True
+        self.leases: dict[tuple[str, int], list[Lease]] = {}  # as each store gave it
+        self.claims: list[list[Claim]] = []  # in flight or stale, as each store gave them
+
+    # ------------------------------------------------------------ driving
+
+    def ask(self, verb: Callable[[int, Store], Awaitable[Any]]) -> list[Any]:
+        """The answers of all stores, equal but for what is their own."""
+        answers = [self.loop.run_until_complete(_answer(verb(n, store))) for n, (_, store) in enumerate(self.stores)]
+        expected = plain(answers[0])
+        for (name, _), answer in zip(self.stores[1:], answers[1:], strict=True):
+            self.agreed = plain(answer) == expected
+            assert plain(answer) == expected, f"{name} differs from memory"
+        return answers
+
+    def draft(self, shape: Shape) -> Draft:
+        self.last_id += 1
+        return Draft(
+            id=f"m{self.last_id}",
+            bot=shape.bot,
+            chat=shape.chat,
+            method="sendMessage",
+            params=b'{"n":%d}' % self.last_id,
+            accepted_at=self.now,
+            priority=shape.priority,
+            files=shape.files,
+            due_at=0.0 if shape.due is None else self.now + shape.due,
+            expires_at=None if shape.expires is None else self.now + shape.expires,
+            key=shape.key,
+            digest=shape.digest if shape.key else None,
+            target=shape.target,
+            coalesce=shape.coalesce and shape.target is not None,
+            metadata=shape.metadata or None,
+            options=shape.options,
+            force=shape.force,
+        )
+
+    def settlement(self, claim: Claim, fate: Fate, follow_ups: tuple[Draft, ...]) -> Settlement:
+        final, (tries, doubts, crashes) = fate.state.final, fate.counters
+        number = claim.attempts + 1
+        outcome = "delivered" if fate.state is State.DELIVERED else "failed"
+        attempt = Attempt(number, self.now - 0.25, 0.125, outcome, 200, f"call {number}") if fate.called else None
+        return Settlement(
+            claim,
+            fate.state,
+            attempt,
+            None if fate.state is State.DELIVERED else f"why {number}",
+            b'{"message_id":1}' if fate.called and fate.state is State.DELIVERED else None,
+            due_at=0.0 if final else self.now + fate.due,
+            later=fate.later and not final,
+            chat_at=0.0 if fate.chat is None else self.now + fate.chat,
+            tries=tries,
+            doubts=doubts,
+            crashes=crashes,
+            suppress=fate.suppress if fate.state is State.DEAD else None,
+            moved_to=fate.moved_to if fate.state is State.WAITING else None,
+            file_ids=(("aa" * 32, "photo", fate.file_id),) if fate.file_id else (),
+            follow_ups=follow_ups,
+        )
+
+    # ------------------------------------------------------------ steps
+
+    @initialize()
+    def begin(self) -> None:
+        self.ask(lambda n, store: store.open())
+        self.lease("left", BOTS, 1e6)
+
+    @rule(seconds=some((0.5, 1.0, 7.0, 60.0, 4000.0)))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(batch=st.lists(shapes, min_size=1, max_size=6))
+    def submit(self, batch: list[Shape]) -> None:
+        drafts = [self.draft(shape) for shape in batch]
+        self.ask(lambda n, store: store.submit(drafts, self.now))
+
+    @rule(holder=some(HOLDERS), bots=some((BOTS, (1,), (2,))), seconds=some((-1.0, 30.0, 1e4, 1e6)))
+    def lease(self, holder: str, bots: tuple[int, ...], seconds: float) -> None:
+        answers = self.ask(lambda n, store: store.lease(holder, bots, self.now + seconds, self.now))
+        for leases in zip(*answers, strict=True):
+            self.leases[holder, leases[0].bot] = list(leases)
+
+    @rule(who=st.tuples(some(HOLDERS), some(BOTS)), limit=st.integers(0, 5), low=st.integers(0, 3))
+    def claim(self, who: tuple[str, int], limit: int, low: int) -> None:
+        if leases := self.leases.get(who):
+            answers = self.ask(lambda n, store: store.claim(leases[n], self.now, limit, low))
+            self.claims += map(list, zip(*(answer.claims for answer in answers), strict=True))
+
+    @rule(who=st.tuples(some(HOLDERS), some(BOTS)))
+    def adopt(self, who: tuple[str, int]) -> None:
+        if leases := self.leases.get(who):
+            answers = self.ask(lambda n, store: _by_id(store.adopt(leases[n], 1000)))
+            self.claims += map(list, zip(*answers, strict=True))
+
+    @rule(bot=some((1, 1, 2)), limit=st.integers(1, 4), given=st.lists(fates, min_size=1, max_size=4))
+    def work(self, bot: int, limit: int, given: list[Fate]) -> None:
+        """What a courier does all day: claim and settle, some of it badly."""
+        if leases := self.leases.get(("left", bot)):
+            self.now += 0.5
+            answers = self.ask(lambda n, store: store.claim(leases[n], self.now, limit, 1))
+            claims = list(zip(*(answer.claims for answer in answers), strict=True))
+            chosen = [
+                (mine, fate, (self.draft(fate.follow_up),) if fate.follow_up else ())
+                for mine, fate in zip(claims, given, strict=False)
+            ]
+            self.claims += map(list, claims[len(chosen) :])
+            self.ask(
+                lambda n, store: store.settle([self.settlement(c[n], fate, more) for c, fate, more in chosen], self.now)
+            )
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), given=st.lists(fates, min_size=1, max_size=3), keep=some((False, False, True)))
+    def settle(self, data: st.DataObject, given: list[Fate], keep: bool) -> None:
+        chosen = []
+        for fate in given:
+            if self.claims:
+                index = data.draw(st.integers(0, len(self.claims) - 1), label="claim")
+                follow_ups = (self.draft(fate.follow_up),) if fate.follow_up else ()
+                chosen.append((self.claims.pop(index), fate, follow_ups))
+        if keep:  # to be settled again, too late
+            self.claims += [claims for claims, _, _ in chosen]
+        self.ask(
+            lambda n, store: store.settle([self.settlement(c[n], fate, more) for c, fate, more in chosen], self.now)
+        )
+
+    @rule(query=st.one_of(selections, queries), change=some((Cancel(), Expire(), Requeue(), Requeue(), Purge())))
+    def alter(self, query: Query, change: Change) -> None:
+        self.ask(lambda n, store: store.alter(query, change, self.now))
+
+    @rule(
+        bot=some(BOTS),
+        chat=some((None, *CHATS)),
+        seconds=some((None, 5.0, FOREVER)),
+        why=some((None, "opted out")),
+        steer=st.booleans(),
+    )
+    def disturb(self, bot: int, chat: str | None, seconds: float | None, why: str | None, steer: bool) -> None:
+        """Pause or resume a bot or a chat; suppress a chat or lift that."""
+        until = 0.0 if seconds is None else self.now + seconds
+        if steer or chat is None:
+            self.ask(lambda n, store: store.steer(bot, chat=chat, until=until, reason="told"))
+        else:
+            self.ask(lambda n, store: store.suppress(bot, chat, why, self.now))
+
+    @rule(age=some((0.0, 50.0)), limit=some((1, 3, 1000)))
+    def prune(self, age: float, limit: int) -> None:
+        self.ask(lambda n, store: store.prune(self.now - age, self.now, limit))
+
+    @rule(query=queries)
+    def find(self, query: Query) -> None:
+        cursors: list[str | None] = [None] * len(self.stores)
+        more = True
+        while more:
+            after = tuple(cursors)
+            pages = self.ask(lambda n, store, after=after: store.find(replace(query, cursor=after[n])))
+            cursors = [page.next for page in pages]
+            more = cursors[0] is not None
+
+    @invariant()
+    def everything_reads_the_same(self) -> None:
+        if self.last_id:
+            self.ask(lambda n, store: store.stats())
+            self.ask(lambda n, store: store.find(Query(limit=1000, with_attempts=True)))
+
+    def drain(self) -> None:
+        """In the end everything is delivered, by a new courier, in one order."""
+        self.now += 1e5
+        for holder in HOLDERS:
+            self.ask(lambda n, store, holder=holder: store.lease(holder, BOTS, 0.0, self.now))
+        for bot in BOTS:
+            self.ask(lambda n, store, bot=bot: store.steer(bot, until=0.0))
+            for chat in CHATS:
+                self.ask(lambda n, store, bot=bot, chat=chat: store.steer(bot, chat=chat, until=0.0))
+            self.lease("last", (bot,), 1e6)
+            leases = self.leases["last", bot]
+            while True:
+                self.now += 1.0
+                adopted = self.ask(lambda n, store, leases=leases: _by_id(store.adopt(leases[n], 1000)))
+                claimed = self.ask(lambda n, store, leases=leases: store.claim(leases[n], self.now, 1))
+                sent = [[*a, *c.claims] for a, c in zip(adopted, claimed, strict=True)]
+                if not sent[0]:
+                    break
+                self.ask(
+                    lambda n, store, sent=sent: store.settle(
+                        [Settlement(claim, State.DELIVERED) for claim in sent[n]], self.now
+                    )
+                )
+
+    def teardown(self) -> None:
+        try:
+            if self.last_id and self.agreed:
+                self.drain()
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        for _, store in self.stores:
+            self.loop.run_until_complete(store.close())
+        self.loop.close()
+        shutil.rmtree(self.folder)
+
+
+def _ram() -> str | None:
+    """Flushing to a real disk proves nothing here and takes long."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+async def _by_id(claims: Awaitable[list[Claim]]) -> list[Claim]:
+    """Claims adopted come in no order that is promised."""
+    return sorted(await claims, key=lambda claim: claim.id)
+
+
+async def _answer(verb: Awaitable[Any]) -> Any:
+    try:
+        return await verb
+    except KurirError as error:
+        return error
+
+
+TestStores = StoreMachine.TestCase
+TestStores.settings = settings(
+    max_examples=250,
+    stateful_step_count=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
