@@ -10,14 +10,16 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import Any, Self, cast, overload
 
 from .conveniences import Conveniences
 from .core.errors import InvalidMessage, InvalidSetting, NotFound, StoreAway, WrongState
 from .core.events import Event
 from .core.message import Record, State
+from .core.methods import chat_name
 from .core.pace import Pace
 from .delivery import Delivery
+from .drafting import metadata_text
 from .message import Message
 from .observe.log import Hub
 from .outbox import Bots, Outbox
@@ -210,10 +212,15 @@ class Kurir(Conveniences):
             what = _message(what, {} if params is None else params, treatment)
         elif treatment or params is not None:
             raise InvalidMessage("params", "go with a method's name", "Put them into the Message.")
+        if not isinstance(what, Message | Sequence):
+            raise InvalidMessage(
+                "message", f"is a {type(what).__name__}", "Give a Message, a list of them, or a method and parameters."
+            )
         if isinstance(what, Message):
             (accepted,) = await self._outbox.submit([what])
             return Receipt(accepted, self._waiting)
-        return [Receipt(accepted, self._waiting) for accepted in await self._outbox.submit(list(what))]
+        messages = cast("Sequence[Message]", what)
+        return [Receipt(accepted, self._waiting) for accepted in await self._outbox.submit(list(messages))]
 
     # ---------------------------------------------------------------- looking and steering
 
@@ -243,10 +250,15 @@ class Kurir(Conveniences):
 
     async def change_all(self, change: Change, **conditions: Any) -> int:
         """Retry (`Requeue()`), cancel (`Cancel()`) or purge (`Purge()`) all that match; answers how many it was."""
-        total = 0
-        while ids := await self.store.alter(_query(conditions), change, self._clock.now()):
-            total += len(ids)
-        return total
+        total, query = 0, replace(_query(conditions), oldest_first=True)
+        while True:  # look first, then change what was found: what comes back meanwhile is not touched twice
+            page = await self.store.find(query)
+            if page.items:
+                found = replace(query, ids=tuple(record.id for record in page.items), cursor=None)
+                total += len(await self.store.alter(found, change, self._clock.now()))
+            if page.next is None:
+                return total
+            query = replace(query, cursor=page.next)
 
     async def prune(self, older_than: float) -> int:
         """Remove what ended more than `older_than` seconds ago, its idempotency keys, and the files only it needed;
@@ -273,11 +285,14 @@ def _message(method: str, params: Mapping[str, Any], treatment: dict[str, Any]) 
 def _query(conditions: dict[str, Any]) -> Query:
     conditions = dict(conditions)
     if isinstance(conditions.get("metadata"), Mapping):
-        conditions["metadata"] = tuple((k, str(v)) for k, v in conditions["metadata"].items())
-    if "chat" in conditions and conditions["chat"] is not None:
-        conditions["chat"] = str(conditions["chat"]).lower()
-    if isinstance(conditions.get("states"), Sequence):
-        conditions["states"] = tuple(State(s) for s in conditions["states"])
+        conditions["metadata"] = tuple((k, metadata_text(v)) for k, v in conditions["metadata"].items())
+    if conditions.get("chat") is not None:
+        conditions["chat"] = chat_name(conditions["chat"]) or str(conditions["chat"])
+    given = conditions.get("states", ())
+    try:
+        conditions["states"] = tuple(State(s) for s in ([given] if isinstance(given, str) else given))
+    except (TypeError, ValueError):
+        raise InvalidMessage("states", f"{given!r} names no state", f"Known: {', '.join(State)}.") from None
     unknown = set(conditions) - set(Query.__slots__)
     if unknown:
         raise InvalidMessage(sorted(unknown)[0], "is no condition", f"Known: {', '.join(Query.__slots__)}.")

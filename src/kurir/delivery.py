@@ -34,6 +34,7 @@ from .ports import Call, Clock, Settlement, Transport
 from .telegram.files import learn, prepare
 from .telegram.spool import Spool
 
+STALE = " (by file_id: it will be uploaded anew)"
 STOPPED = NoReply(Break.RESET, True, "stopped while sending")
 
 
@@ -132,7 +133,7 @@ class Delivery:
             if claim.files and isinstance(outcome, Delivered):
                 learned = learn(claim, outcome.result)
             elif claim.file_ids and isinstance(outcome, Refused) and "file" in outcome.reason.lower():
-                outcome = Failed(f"{outcome.reason} (by file_id: it will be uploaded anew)")
+                outcome = Failed(outcome.reason + STALE)
                 learned = tuple((sha256, kind, "") for sha256, kind in claim.file_ids)
                 self._uploads.forget(claim)
         finally:
@@ -161,7 +162,8 @@ class Delivery:
         bad = broke(answer)
         if not stopped:
             self.link.observe(claim.chat, answer, now)
-        charged = not stopped and not (bad and self._excused(claim, now))
+        stale = isinstance(outcome, Failed) and outcome.reason.endswith(STALE)
+        charged = not stopped and not stale and not (bad and self._excused(claim, now))
         verdict = judge(claim, outcome, self._policy, now, self._rng.random(), charged)
         attempt = Attempt(
             claim.attempts + 1,
@@ -256,19 +258,19 @@ class Delivery:
         """A message to be deleted later (E17): its deletion is accepted together with its delivery."""
         after = claim.options.delete_after
         ids = message_ids(result)
-        if after is None or not ids:
+        chat = chat_of(result) or claim.chat
+        if after is None or not ids or not is_chat(chat):
             return ()
         now = self._clock.now()
         method = "deleteMessage" if len(ids) == 1 else "deleteMessages"
         which = {"message_id": ids[0]} if len(ids) == 1 else {"message_ids": ids}
-        chat: int | str = int(claim.chat) if not claim.chat.startswith("@") else claim.chat
         return (
             Draft(
                 id=make_id(now, self._rng.getrandbits(RANDOM_BITS)),
                 bot=claim.bot,
-                chat=claim.chat,
+                chat=claim.chat if is_chat(claim.chat) else chat,
                 method=method,
-                params=orjson.dumps({"chat_id": chat, **which}),
+                params=orjson.dumps({"chat_id": chat if chat.startswith("@") else int(chat), **which}),
                 accepted_at=now,
                 priority=claim.priority,
                 due_at=now + after,
@@ -294,6 +296,13 @@ def message_ids(result: Any) -> list[int]:
     """The ids of the messages a send made: of one, or of an album or a copy of several."""
     items = result if isinstance(result, list) else [result]
     return [i["message_id"] for i in items if isinstance(i, dict) and isinstance(i.get("message_id"), int)]
+
+
+def chat_of(result: Any) -> str | None:
+    """The chat that a result's (first) message is in."""
+    first = result[0] if isinstance(result, list) and result else result
+    chat = first.get("chat") if isinstance(first, dict) else None
+    return str(chat["id"]) if isinstance(chat, dict) and "id" in chat else None
 
 
 def _error(outcome: Outcome) -> str | None:

@@ -98,6 +98,8 @@ class Outbox:
         return accepted
 
     async def _draft(self, message: Message, now: float) -> Draft:
+        if not isinstance(message, Message):
+            raise InvalidMessage("message", f"is a {type(message).__name__}", "Give a Message.")
         bot = self._bots.resolve(message.bot)
         params: Mapping[str, object] = message.params
         if not isinstance(params, Mapping):

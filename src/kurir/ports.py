@@ -136,6 +136,7 @@ class Query:
     key: str | None = None
     metadata: tuple[tuple[str, str], ...] = ()
     reason: str | None = None  # reason starts with
+    file: str | None = None  # sha256 of a file it has
     limit: int = 100  # to 1,000
     cursor: str | None = None  # from `Page.next`
     oldest_first: bool = False
@@ -228,7 +229,7 @@ class Store(Protocol):
 
     Terms. A lane's *head* is, of its waiting messages that hold a place (not `later`, or `due_at` passed), the first by
     (priority, order of acceptance). A lane is *ready* when nothing of it is in flight, `chat_at` has passed and its head's
-    `due_at` has passed.
+    `due_at` has passed. A `later` message whose time has come takes its place at the next `claim`, as if at its `due_at`.
     """
 
     async def open(self) -> None:
@@ -246,7 +247,8 @@ class Store(Protocol):
         reason `suppressed: <why>`, unless `force`, which lifts the suppression. A draft to a chat that moved goes to the
         lane of its new id. With `coalesce`, an older waiting (not in flight) message of the same lane, priority and
         target becomes cancelled (`superseded_by` = the new id, reason `superseded`), and the new one takes its place in
-        the order if no other waiting message of the lane with the same message id in `target` stands behind it.
+        the order, and its lane's turn, if no other message of the lane with the same message id in `target` stands
+        behind it.
         """
         ...
 
@@ -259,8 +261,10 @@ class Store(Protocol):
 
     # -- 3
     async def claim(self, lease: Lease, now: float, limit: int, low: int = 0) -> Claimed:
-        """Up to `limit` heads of ready lanes, most urgent priority first, then the lane ready longest; up to `low` of them
-        are LOW even when more urgent ones wait. Each is in flight from then on. Nothing if the token is stale or the bot is
+        """Up to `limit` heads of ready lanes, most urgent priority first, then the lane ready longest; up to `low` of
+        them
+        are LOW even when more urgent ones wait. Each is in flight from then on. Nothing if the token is stale or the
+        bot is
         paused. Cost does not grow with what waits, nor with lanes that are not ready."""
         ...
 
@@ -274,8 +278,9 @@ class Store(Protocol):
     async def settle(self, settlements: Sequence[Settlement], now: float) -> list[bool]:
         """Record what became of claims; False where the claim's token is stale or it is not in flight (nothing changed,
         counted as fenced). Frees the lane. A message to wait `later` while a newer one of the same lane and target waits
-        becomes cancelled instead (`superseded_by` the newest). `suppress` also ends the lane's waiting messages as dead (`suppressed: ...`);
-        `moved_to` renames the lane (merging it into an existing one in order of acceptance) and keeps the alias."""
+        becomes cancelled instead (`superseded_by` the newest). `suppress` also ends the lane's waiting messages as dead
+        (`suppressed: ...`); `moved_to` renames the lane (merging it into an existing one in order of acceptance) and
+        keeps the alias."""
         ...
 
     # -- 6
@@ -285,7 +290,8 @@ class Store(Protocol):
 
     # -- 7
     async def alter(self, query: Query, change: Change, now: float) -> list[str]:
-        """Apply `change` to at most `query.limit` of the messages that match and whose state allows it; answers their
+        """Oldest first, apply `change` to at most `query.limit` of the messages that match and whose state allows it;
+        answers their
         ids. Call again until it answers none."""
         ...
 
@@ -304,9 +310,11 @@ class Store(Protocol):
 
     # -- 11
     async def prune(self, before: float, now: float, limit: int = 1000) -> Pruned:
-        """Remove up to `limit` final messages that ended before `before`, oldest end first, and those of their lanes which
+        """Remove up to `limit` final messages that ended before `before`, oldest end first, and those of their lanes
+        which
         have no message left, are not suppressed, and whose `chat_at` passed more than an hour ago. Keys go with their
-        message. Answers the files that only the removed messages referred to."""
+        message. Suppressions from before `before` are lifted. Answers the files that only the removed messages
+        referred to."""
         ...
 
     # -- 12

@@ -79,6 +79,12 @@ async def test_a_file_of_a_final_message_that_remains_is_no_orphan(post: Post) -
     assert (await post.store.prune(T + 3, T + 9)).orphan_files == ("aa",)
 
 
+async def test_a_file_twice_in_a_message_is_one_reference(post: Post) -> None:
+    await post.submit(draft("1", files=(file("aa"), file("aa"))), draft("2", files=(file("aa"),)))
+    await post.settle(await post.one())
+    assert (await post.store.prune(T + 1, T + 1)).orphan_files == ()
+
+
 async def test_an_orphan_is_told_once_however_many_messages_referred_to_it(post: Post) -> None:
     await post.submit(
         draft("1", files=(file("aa"), file("aa"))), draft("2", "b", files=(file("aa"),)), draft("3", bot=2)
@@ -109,9 +115,20 @@ async def test_a_lane_is_kept_for_an_hour_after_its_pause(post: Post) -> None:
 async def test_a_suppression_survives_the_pruning_of_its_messages(post: Post) -> None:
     await post.submit(draft("1"))
     await post.settle(await post.one(), State.DEAD, suppress="blocked")
+    await post.store.suppress(1, "a", "blocked", T + 2)
     assert await post.store.prune(T + 1, T + 9 * HOUR) == Pruned(messages=1, lanes=0)
     [answer] = await post.submit(draft("2"))
     assert answer.state is State.DEAD
+
+
+async def test_a_suppression_ends_with_the_history_of_its_time(post: Post) -> None:
+    await post.store.suppress(1, "a", "blocked", T)
+    await post.store.prune(T, T)
+    [answer] = await post.submit(draft("1"))
+    assert answer.state is State.DEAD
+    await post.store.prune(T + 1, T + 1)
+    [answer] = await post.submit(draft("2"))
+    assert answer.state is State.WAITING
 
 
 async def test_an_alias_survives_the_pruning_of_its_messages(post: Post) -> None:

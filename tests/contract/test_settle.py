@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import pytest
+
 from kurir.core.message import Attempt, FileRef, State
 from kurir.ports import Settlement
 
@@ -204,11 +206,12 @@ async def test_a_move_into_an_existing_lane_merges_in_order_of_acceptance(post: 
     assert (await post.stats()).lanes == 0
 
 
-async def test_merged_lanes_are_held_up_as_long_as_either(post: Post) -> None:
+@pytest.mark.parametrize(("old_until", "new_until"), [(20, 40), (40, 20)])
+async def test_merged_lanes_are_held_up_as_long_as_either(post: Post, old_until: int, new_until: int) -> None:
     await post.submit(draft("m", "old"), draft("n", "new"))
     [old, new] = (await post.claim()).claims
-    await post.settle(new, chat=40)
-    await post.retry(old, moved_to="new", chat=20)
+    await post.settle(new, chat=new_until)
+    await post.retry(old, moved_to="new", chat=old_until)
     assert ids(await post.claim(39)) == []
     assert ids(await post.claim(40)) == ["m"]
 

@@ -93,7 +93,6 @@ async def test_every_way_to_be_out_of_reach_suppresses(state: ChatState) -> None
         assert (await kurir.send_text(chat, "b")).state is State.DEAD
 
 
-@pytest.mark.xfail(reason="finding 5", strict=True)
 @in_virtual_time
 async def test_a_suppression_is_lifted_after_thirty_days() -> None:
     async with playing() as (kurir, s):

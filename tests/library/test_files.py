@@ -66,7 +66,6 @@ async def test_a_file_id_that_telegram_forgot_is_uploaded_anew(store: Store, tmp
         assert uploads(s) == 2
 
 
-@pytest.mark.xfail(reason="finding 6", strict=True)
 @in_virtual_time
 async def test_a_stale_file_id_costs_no_try(tmp_path: Path) -> None:
     async with playing(files=tmp_path / "spool") as (kurir, s):
@@ -140,7 +139,6 @@ async def test_files_nobody_needs_any_more_are_collected(store: Store, tmp_path:
         assert blobs(tmp_path) == []
 
 
-@pytest.mark.xfail(reason="finding 7", strict=True)
 @in_virtual_time
 async def test_files_of_a_refused_batch_are_collected(tmp_path: Path) -> None:
     async with playing(files=tmp_path / "spool", history=100.0) as (kurir, s):

@@ -83,7 +83,6 @@ async def test_find_by_metadata_key_chat_method_state_priority_and_time(store: S
         assert await found(metadata={"order": 44}) == []
 
 
-@pytest.mark.xfail(reason="finding 2", strict=True)
 @in_virtual_time
 async def test_metadata_is_found_as_it_was_given(store: Store) -> None:
     async with playing(store, courier=False) as (kurir, _):
@@ -91,7 +90,6 @@ async def test_metadata_is_found_as_it_was_given(store: Store) -> None:
         assert [r.id for r in (await kurir.find(metadata={"paid": True})).items] == [receipt.id]
 
 
-@pytest.mark.xfail(reason="finding 2", strict=True)
 @in_virtual_time
 async def test_one_state_may_be_given_as_a_word(store: Store) -> None:
     async with playing(store, courier=False) as (kurir, _):
@@ -130,7 +128,6 @@ async def test_an_unknown_condition_is_refused(conditions: dict[str, str]) -> No
         assert caught.value.remedy
 
 
-@pytest.mark.xfail(reason="finding 2", strict=True)
 @pytest.mark.parametrize("states", ["lost", ["lost"], 5])
 @in_virtual_time
 async def test_an_unknown_state_is_refused_by_our_own_error(states: object) -> None:
@@ -228,7 +225,6 @@ async def test_change_all_goes_beyond_one_page(store: Store) -> None:
         assert await kurir.change_all(Expire(), chat=5) == 0
 
 
-@pytest.mark.xfail(reason="finding 3", strict=True)
 async def test_change_all_ends_where_what_it_retries_dies_again() -> None:
     async with playing(SqliteStore("kurir.db")) as (kurir, s):
         s.world.add_chat(5)

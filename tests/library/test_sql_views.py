@@ -115,12 +115,15 @@ def test_c7_an_orders_messages_by_its_metadata(db: sqlite3.Connection) -> None:
 
 
 def test_c8_pending_with_the_next_try(db: sqlite3.Connection) -> None:
-    sql = "SELECT id = id_of('retrying'), attempts, error, due_at > accepted_at FROM messages WHERE state = 'waiting' ORDER BY attempts"
+    pending = "SELECT id = id_of('retrying'), attempts, error, due_at > accepted_at FROM messages"
+    sql = f"{pending} WHERE state = 'waiting' ORDER BY attempts"
     assert rows(db, sql) == [(0, 0, None, 1), (1, 1, "Bad Request: WORKER_BUSY_TOO_LONG_RETRY", 1)]
 
 
 def test_c8_the_share_by_status(db: sqlite3.Connection) -> None:
-    sql = "SELECT state, round(100.0 * count(*) / (SELECT count(*) FROM messages), 1) FROM messages GROUP BY state ORDER BY 1"
+    sql = (
+        "SELECT state, round(100.0 * count(*) / (SELECT count(*) FROM messages), 1) FROM messages GROUP BY 1 ORDER BY 1"
+    )
     assert rows(db, sql) == [
         ("cancelled", 12.5),
         ("dead", 12.5),

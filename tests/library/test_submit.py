@@ -85,7 +85,6 @@ async def test_treatment_beside_a_message_is_refused() -> None:
             await kurir.submit(text(5, "x"), priority="high")  # type: ignore[call-overload]
 
 
-@pytest.mark.xfail(reason="finding 1", strict=True)
 @pytest.mark.parametrize("wrong", [5, None, [5], ["sendMessage"]])
 @in_virtual_time
 async def test_what_is_no_message_is_refused(wrong: object) -> None:

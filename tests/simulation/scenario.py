@@ -7,7 +7,7 @@ that was accepted has to reach its end.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kurir.simulator.faults import Kind, Outage, Rule
@@ -151,7 +151,7 @@ class _Drawing:
         outages = self.outages()
         quiet_at = max([self.horizon + 20.0, *(o.end for o in outages)])
         names = [f"courier{i}" for i in range(couriers)] + [f"client{i}" for i in range(clients)]
-        return Scenario(
+        return self.themed(Scenario(
             seed=seed,
             store="sqlite" if self.chance(0.4) else "memory",
             pace=pace,
@@ -168,7 +168,36 @@ class _Drawing:
             kills=self.kills(names, plans),
             troubles=self.troubles(names, quiet_at),
             limits=self.limits(pace),
-        )
+        ))  # fmt: skip
+
+    def themed(self, s: Scenario) -> Scenario:
+        """Now and then a coincidence that plain dice seldom throw."""
+        theme = self.rng.choices(("", "restart", "cut off"), (8, 1, 1))[0]
+        if theme == "restart":  # at full pace, with Telegram counting exactly
+            chats = tuple(c for c in s.chats if not c.trouble) or (ChatPlan(-1_001_000_000_777, "supergroup"),)
+            chats += tuple(ChatPlan(5000 + n, "private") for n in range(self.rng.choice((0, 40))))
+            at = self.rng.uniform(0, 5)
+            plans = tuple(
+                Plan(f"m{n}", self.rng.choice(chats).id, at + (n % 7) * 0.1, group=n, priority="normal")
+                for n in range(self.rng.choice((60, 200)))
+            )
+            kills = tuple(
+                Kill("courier0", at + self.rng.uniform(0.5, 8), back_after=0.0, clean=self.chance(0.7))
+                for _ in range(self.rng.choice((1, 3)))
+            )
+            return replace(
+                s, pace="on", latency=(0.02, 0.02), limits=Limits(), couriers=2, chats=chats, plans=plans, rules=(),
+                outages=(), kills=kills, troubles=(), concurrency=100, quiet_at=30.0,
+            )  # fmt: skip
+        if theme == "cut off":  # the holder of the lease loses the store while calls are out
+            start, who = self.rng.uniform(1, self.horizon), self.rng.choice(("courier0", "courier1"))
+            end = start + self.rng.uniform(11, 20)
+            return replace(
+                s, couriers=2, outages=(), kills=(), concurrency=30, quiet_at=max(s.quiet_at, end + 5),
+                rules=(Rule(Kind.SLOW, 0.5, seconds=self.rng.choice((12.0, 20.0))),),
+                troubles=tuple(Trouble(w, start, end, "away") for w in (who,)),
+            )  # fmt: skip
+        return s
 
     def latency(self) -> tuple[float, float]:
         least = self.rng.choice((0.0, 0.02, 0.05, 0.2))

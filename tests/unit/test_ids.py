@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 from kurir.core.ids import RANDOM_BITS, make_id
 
@@ -13,7 +14,7 @@ ALL = (1 << RANDOM_BITS) - 1
 def test_ids_sort_by_time() -> None:
     rng = random.Random(1)
     times = sorted(rng.uniform(0, 4e9) for _ in range(1000))
-    distinct = [times[0]] + [b for a, b in zip(times, times[1:], strict=False) if int(a * 1000) < int(b * 1000)]
+    distinct = [times[0]] + [b for a, b in pairwise(times) if int(a * 1000) < int(b * 1000)]
     ids = [make_id(at, rng.getrandbits(RANDOM_BITS)) for at in distinct]
     assert ids == sorted(ids)
 

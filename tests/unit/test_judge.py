@@ -16,14 +16,14 @@ LAST = len(QUICK) + len(SLOW)  # failed tries after which one is left
 BOTH = pytest.mark.parametrize("charged", [True, False])
 
 
-def claim(tries: int = 0, doubts: int = 0, crashes: int = 0, **options: object) -> Claim:
+def claim(tries: int = 0, doubts: int = 0, crashes: int = 0, chat: str = "5", **options: object) -> Claim:
     return Claim(
         seq=1,
         token=1,
         lane=1,
         id="m",
         bot=1,
-        chat="5",
+        chat=chat,
         method="sendMessage",
         params=b"{}",
         priority=Priority.NORMAL,
@@ -62,8 +62,13 @@ def test_a_429_costs_no_try_even_at_the_last_one() -> None:
 
 
 @BOTH
-def test_a_moved_chat_is_followed(charged: bool) -> None:
-    assert verdict(Moved("-1001"), charged=charged) == Reroute("-1001")
+def test_a_moved_group_is_followed(charged: bool) -> None:
+    assert verdict(Moved("-1001"), claim(chat="-77"), charged=charged) == Reroute("-1001")
+
+
+@pytest.mark.parametrize("chat", ["5", "user:5", "inline:x", ""])
+def test_where_no_group_can_have_moved_another_chat_is_meant(chat: str) -> None:
+    assert verdict(Moved("-1001"), claim(chat=chat)) == Finish(State.DEAD, "a chat it refers to moved to -1001")
 
 
 def test_a_recipient_out_of_reach_is_dead_and_suppressed() -> None:

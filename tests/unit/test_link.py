@@ -107,19 +107,31 @@ def test_after_a_recovery_five_breaks_are_needed_again() -> None:
 # ---------------------------------------------------------------- one chat only
 
 
-def test_three_breaks_in_one_chat_are_suspicious() -> None:
-    assert not told(*[("1", RESET)] * 2).suspicious
-    assert told(*[("1", RESET)] * 3).suspicious
+def test_five_breaks_in_one_chat_are_suspicious() -> None:
+    assert not told(*[("1", RESET)] * 4).suspicious
+    assert told(*[("1", RESET)] * 5).suspicious
 
 
 def test_a_probe_that_breaks_too_makes_it_an_outage() -> None:
-    assert told(*[("1", RESET)] * 3, ("", RESET)).outage_since is not None
+    assert told(*[("1", RESET)] * 5, ("", RESET)).outage_since is not None
 
 
 def test_a_probe_that_is_answered_clears_the_suspicion() -> None:
-    link = told(*[("1", RESET)] * 3, ("", OK))
+    link = told(*[("1", RESET)] * 5, ("", OK))
     assert link.outage_since is None
     assert not link.suspicious
+
+
+def test_probes_start_over_when_the_way_is_opening() -> None:
+    link = told(("1", NoReply(Break.REFUSED, False)))
+    for _ in range(5):
+        link.next_probe()
+    link.observe("", NoReply(Break.REFUSED, False), NOW + 30)
+    assert link.next_probe() == 10
+    link.observe("", BAD_GATEWAY, NOW + 40)
+    assert [link.next_probe(), link.next_probe()] == [1, 2]
+    link.observe("", BAD_GATEWAY, NOW + 43)
+    assert link.next_probe() == 4
 
 
 # ---------------------------------------------------------------- who is to blame
@@ -148,4 +160,4 @@ def test_what_was_a_minute_ago_says_nothing() -> None:
 
 
 def test_an_answered_probe_puts_the_blame_on_the_only_chat() -> None:
-    assert not told(*[("1", RESET)] * 3, ("", OK)).to_blame("1", NOW + 4)
+    assert not told(*[("1", RESET)] * 5, ("", OK)).to_blame("1", NOW + 6)

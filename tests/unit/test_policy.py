@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from kurir.core.message import Options
+from kurir.core.message import DEFAULT_OPTIONS, Options
 from kurir.core.policy import Policy, delay_after, exponential, fixed, patience
 
 POLICY = Policy()
 
 
-def delays(options: Options = Options(), policy: Policy = POLICY) -> list[float]:
+def delays(options: Options = DEFAULT_OPTIONS, policy: Policy = POLICY) -> list[float]:
     found = []
     while (delay := delay_after(len(found) + 1, policy, options)) is not None:
         found.append(delay)

@@ -37,7 +37,7 @@ def test_what_is_taken(value: object, seconds: float) -> None:
 
 @pytest.mark.parametrize("value", [datetime(2027, 1, 15, 8, 0), "2027-01-15T08:00:00", "2027-01-15"])
 def test_naive_times_are_refused_with_the_remedy(value: object) -> None:
-    with pytest.raises(InvalidMessage, match="no time zone.*Add one") as caught:
+    with pytest.raises(InvalidMessage, match=r"no time zone.*Add one") as caught:
         unix("due_at", value, NOW)  # type: ignore[arg-type]
     assert caught.value.field == "due_at"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 
-from .outcome import Answer, Break, NoReply
+from .outcome import Answer, Break, NoReply, Reply
 
 AT_ONCE = frozenset({Break.REFUSED, Break.DNS, Break.UNREACHABLE, Break.CONNECT_TIMEOUT, Break.TLS, Break.PROXY})
 IN_A_ROW = 5  # other breaks, over so many different chats with no success between, are an outage
-SUSPICIOUS = 3  # breaks in a row, whatever the chats: worth a probe
+SUSPICIOUS = 5  # breaks in a row, whatever the chats: worth a probe
 PROBES = (1.0, 2.0, 4.0, 8.0, 10.0)  # seconds before the 1st, 2nd, ... probe; the last repeats
 WINDOW = 40  # calls looked back on
 FRESH = 60.0  # seconds after which a call says nothing any more
@@ -28,6 +28,7 @@ class Link:
         self.why = ""
         self.probes = 0
         self._calls: deque[tuple[float, str, bool]] = deque(maxlen=WINDOW)
+        self._reached = False  # since the outage began, something took our bytes
         self._row: list[str] = []  # chats of the breaks since the last success
 
     @property
@@ -47,10 +48,20 @@ class Link:
         self._row.append(chat)
         at_once = isinstance(answer, NoReply) and not answer.sent and answer.kind in AT_ONCE
         probe_failed = chat == "" and len(self._row) > SUSPICIOUS
-        if self.outage_since is None and (at_once or probe_failed or len(set(self._row)) >= IN_A_ROW):
+        if self.outage_since is not None:
+            self._hear_something(answer)
+        elif at_once or probe_failed or len(set(self._row)) >= IN_A_ROW:
             self.outage_since = now
             self.probes = 0
+            self._reached = not at_once
             self.why = answer.kind.value if isinstance(answer, NoReply) else f"HTTP {answer.status}"
+
+    def _hear_something(self, answer: Answer) -> None:
+        """In an outage, the first call that gets through to somebody, if to no answer: the way is opening, so the probes
+        start over."""
+        if not self._reached and (isinstance(answer, Reply) or answer.sent):
+            self._reached = True
+            self.probes = 0
 
     def recovered(self, now: float) -> float:
         """The upstream answered: seconds the outage lasted."""

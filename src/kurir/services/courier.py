@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from kurir.core.errors import StoreError
 from kurir.core.events import (
+    Crashed,
     Event,
     Fenced,
     OutageBegan,
@@ -199,7 +200,7 @@ class Courier:
         for claim in claims:
             paid = _is_paid(claim)
             self.pace.reserve(self._clock.now(), paid)
-            task = asyncio.create_task(self._carry(claim, paid))
+            task = asyncio.create_task(self._carry_safely(claim, paid))
             self._carriers.add(task)
             task.add_done_callback(self._carriers.discard)
 
@@ -220,20 +221,29 @@ class Courier:
 
     # ---------------------------------------------------------------- carrying
 
+    async def _carry_safely(self, claim: Claim, paid: bool) -> None:
+        """What our own code got wrong about a message harms that message alone: it counts as a crash of its courier."""
+        try:
+            await self._carry(claim, paid)
+        except Exception as error:
+            self._emit(Crashed(f"the delivery of {claim.id}", f"{type(error).__name__}: {error}"))
+            self._settle(self._delivery.crashed(claim))
+
     async def _carry(self, claim: Claim, paid: bool) -> None:
         """One claim to its settlement."""
         settlement = self._delivery.unsent(claim)
+        if settlement is None:
+            try:
+                chat_at = await self._turn(claim, paid)
+            except asyncio.CancelledError:
+                chat_at = 0.0
+            if chat_at is not None:
+                settlement = replace(self._delivery.hand_back(claim), chat_at=chat_at)
+            else:
+                settlement = self._delivery.unsent(claim)  # it may have expired in the meantime
         if settlement is not None:
             self.pace.unreserve(paid)
             self._settle(settlement)
-            return
-        try:
-            chat_at = await self._turn(claim, paid)
-        except asyncio.CancelledError:
-            chat_at = 0.0
-        if chat_at is not None:
-            self.pace.unreserve(paid)
-            self._settle(replace(self._delivery.hand_back(claim), chat_at=chat_at))
             return
         group = is_group(claim.chat)
         left_at = self._clock.now()

@@ -70,4 +70,11 @@ class Housekeeping:
             await asyncio.sleep(0)
         if self._spool is not None:
             await self._spool.sweep()
+            await self._collect(self._spool)
         return total
+
+    async def _collect(self, spool: Spool) -> None:
+        """Remove files that no message refers to: of submits that were refused, or died half-way."""
+        for sha256 in await spool.blobs():
+            if not (await self._store.find(Query(file=sha256, limit=1))).items:
+                await spool.remove([sha256])

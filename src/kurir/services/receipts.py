@@ -90,7 +90,9 @@ class Waiting:
             self._waiters.setdefault(id, set()).add(waiter)
             try:
                 if self._closed:
-                    raise StoreAway(f"Kurir was closed while message {id} was waited for", "It lives on: open it again.")
+                    raise StoreAway(
+                        f"Kurir was closed while message {id} was waited for", "It lives on: open it again."
+                    )
                 record = await self.get(id)
                 if record.superseded_by is not None:
                     id = record.superseded_by
@@ -115,7 +117,7 @@ class Waiting:
             del self._waiters[id]
 
     def _look(self) -> None:
-        if self._looking is None or self._looking.done():
+        if not self._closed and (self._looking is None or self._looking.done()):
             self._looking = asyncio.ensure_future(self._looks())
 
     async def _looks(self) -> None:
@@ -138,7 +140,10 @@ class Waiting:
     def close(self) -> None:
         """Whoever still waits is told that nobody looks any more."""
         self._closed = True
+        """Nobody hears of anything any more: who still waits is told that the store is away."""
         if self._looking:
             self._looking.cancel()
+        for id in list(self._waiters):
+            self._wake(id)
         for id in list(self._waiters):
             self._wake(id)

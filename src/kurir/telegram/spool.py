@@ -75,6 +75,10 @@ class Spool:
         went."""
         return await asyncio.to_thread(self._remove, [self.path(sha256) for sha256 in sha256s], grace)
 
+    async def blobs(self, older_than: float = GRACE) -> list[str]:
+        """The blobs (their SHA-256) that nobody added in the last `older_than` seconds."""
+        return await asyncio.to_thread(self._blobs, older_than)
+
     async def sweep(self, older_than: float = GRACE) -> int:
         """Remove what crashed writers left more than `older_than` seconds ago; answers how many files."""
         return await asyncio.to_thread(self._sweep, older_than)
@@ -141,6 +145,11 @@ class Spool:
             for path in paths:
                 removed += _remove_older(path, grace)
         return removed
+
+    def _blobs(self, older_than: float) -> list[str]:
+        latest = time.time() - older_than
+        with self._writing():
+            return [path.name for path in self._folder.glob("??/*") if path.stat().st_mtime <= latest]
 
     def _sweep(self, older_than: float) -> int:
         with self._writing():

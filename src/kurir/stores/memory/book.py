@@ -138,5 +138,6 @@ def matches(message: Message, query: Query) -> bool:
         and (query.expired_by is None or (message.expires_at is not None and message.expires_at <= query.expired_by))
         and (query.key is None or draft.key == query.key)
         and (query.reason is None or (message.reason or "").startswith(query.reason))
+        and (query.file is None or any(file.sha256 == query.file for file in draft.files))
         and all(metadata.get(name) == value for name, value in query.metadata)
     )

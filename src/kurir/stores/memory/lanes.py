@@ -197,6 +197,11 @@ class Lanes:
             self.place(lane, now)
             yield message, lane
 
+    def lift_old_suppressions(self, before: float) -> None:
+        for lane in self._by_id.values():
+            if lane.suppressed is not None and lane.suppressed_at < before:
+                lane.suppressed = None
+
     def forget(self, lane: Lane) -> None:
         """Remove an empty lane."""
         del self._by_id[lane.id], self._by_chat[lane.bot, lane.chat]

@@ -60,6 +60,7 @@ class Lane:
     chat_at: float = 0.0
     since: float = 0.0
     suppressed: str | None = None
+    suppressed_at: float = 0.0
     messages: int = 0  # of any state
     head: int | None = None
     flying: Message | None = None

@@ -293,7 +293,7 @@ class MemoryStore:
         self._changed()
 
     def _suppress(self, lane: Lane, why: str | None, now: float) -> None:
-        lane.suppressed = why
+        lane.suppressed, lane.suppressed_at = why, now
         if why is not None:
             for message in [m for m in lane.waiting.values() if m is not lane.flying]:
                 self._finish(message, State.DEAD, f"suppressed: {why}", now)
@@ -306,6 +306,7 @@ class MemoryStore:
         return Stats(tuple(stats_of(row) for row in bots), self._book.days(bot), about)
 
     async def prune(self, before: float, now: float, limit: int = 1000) -> Pruned:
+        self._lanes.lift_old_suppressions(before)
         messages, files = 0, []
         lanes: dict[int, Lane] = {}
         while messages < limit and (message := self._book.oldest_ended(before)):

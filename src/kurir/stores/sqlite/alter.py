@@ -102,6 +102,7 @@ def _remove(tx: Transaction, seq: int, files: str | None, metadata: str | None) 
 
 def prune(tx: Transaction, before: float, now: float, limit: int) -> Pruned:
     """See `ports.Store.prune`."""
+    tx.db.execute(Q["lift_old_suppressions"], (before,))
     rows = tx.db.execute(Q["prunable"], (before, limit)).fetchall()
     orphans: list[str] = []
     for seq, _, bot, state, files, metadata in rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from kurir.core.message import Claim, FileRef, Priority, State
@@ -160,10 +160,21 @@ def adopt(tx: Transaction, lease: Lease, limit: int) -> list[Claim]:
 
 def settle(tx: Transaction, settlements: Sequence[Settlement], now: float) -> list[bool]:
     """See `ports.Store.settle`."""
-    for s in settlements:
-        if s.follow_ups:
-            check_keys(tx, s.follow_ups)
+    follow_ups = [draft for s in _valid(tx, settlements) for draft in s.follow_ups]
+    if follow_ups:
+        check_keys(tx, follow_ups)
     return [_settle(tx, s, now) for s in settlements]
+
+
+def _valid(tx: Transaction, settlements: Sequence[Settlement]) -> Iterator[Settlement]:
+    """Of the settlements with follow-ups, those that will not be fenced."""
+    seen: set[int] = set()
+    for s in settlements:
+        if s.follow_ups and s.claim.seq not in seen:
+            values = {"lane": s.claim.lane, "token": s.claim.token, "seq": s.claim.seq}
+            if tx.db.execute(Q["in_flight"], values).fetchone():
+                seen.add(s.claim.seq)
+                yield s
 
 
 def _settle(tx: Transaction, s: Settlement, now: float) -> bool:
@@ -171,7 +182,9 @@ def _settle(tx: Transaction, s: Settlement, now: float) -> bool:
     if attempt is None and s.state is State.WAITING:  # handed back
         tries, doubts, crashes = s.tries or claim.tries, s.doubts or claim.doubts, s.crashes or claim.crashes
         s = replace(s, tries=tries, doubts=doubts, crashes=crashes)
-    newer = tx.db.execute(Q["newer_of_target"], (claim.seq,)).fetchone() if s.later else None
+    newer = (
+        tx.db.execute(Q["newer_of_target"], (claim.seq,)).fetchone() if s.later and s.state is State.WAITING else None
+    )
     if newer:
         s = replace(s, state=State.CANCELLED, reason="superseded", due_at=0.0)
     final = s.state is not State.WAITING

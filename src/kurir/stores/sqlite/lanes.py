@@ -69,6 +69,8 @@ def move(tx: Transaction, bot: int, lane: int, old: str, new: str, now: float) -
         return
     db = tx.db
     target = find_lane(tx, bot, new)
+    if target is not None and target.id == lane:  # back to a name it once had, which is our alias by now
+        return
     db.execute(Q["redirect_aliases"], {"bot": bot, "old": old, "new": new})
     if target is None:
         db.execute(Q["rename_lane"], (new, lane))

@@ -122,6 +122,9 @@ SELECT sha256, kind, file_id FROM file_id WHERE bot = ? AND sha256 = ?
 
 -- ------------------------------------------------------------------ settle
 
+-- name: in_flight
+SELECT 1 FROM lane WHERE id = :lane AND token = :token AND head = :seq
+
 -- name: settle_message
 UPDATE message SET state = :state, reason = :reason, due_at = :due_at, ended_at = :ended_at, tries = :tries,
   attempts = :attempts, doubts = :doubts, crashes = :crashes
@@ -151,6 +154,10 @@ ON CONFLICT (bot, sha256, kind) DO UPDATE SET file_id = excluded.file_id
 
 -- name: set_suppressed
 UPDATE lane SET suppressed = ?, suppressed_at = ? WHERE id = ?
+
+-- name: lift_old_suppressions
+UPDATE lane SET suppressed = NULL, suppressed_at = NULL
+WHERE suppressed IS NOT NULL AND bot IN (SELECT bot FROM tally UNION SELECT id FROM bot) AND suppressed_at < ?
 
 -- name: kill_waiting
 UPDATE message SET state = 3, reason = :reason, ended_at = :now

@@ -47,6 +47,8 @@ def where(db: sqlite3.Connection, query: Query, states: tuple[State, ...]) -> tu
             term(sql, value)
     for key, value in query.metadata:
         term("m.seq IN (SELECT seq FROM metadata WHERE key = ? AND value = ?)", key, value)
+    if query.file is not None:
+        term("m.seq IN (SELECT seq FROM message_file WHERE sha256 = ?)", query.file)
     if query.reason is not None:
         term("substr(coalesce(m.reason, ''), 1, ?) = ?", len(query.reason), query.reason)
     if query.cursor is not None:
