@@ -34,6 +34,7 @@ from .ports import Call, Clock, Settlement, Transport
 from .telegram.files import learn, prepare
 from .telegram.spool import Spool
 
+PROBE_AGAIN = (0.1, 0.25)  # seconds after which a probe that was reset is repeated
 STALE = " (by file_id: it will be uploaded anew)"
 STOPPED = NoReply(Break.RESET, True, "stopped while sending")
 
@@ -281,8 +282,13 @@ class Delivery:
     # ---------------------------------------------------------------- probes
 
     async def probe(self) -> bool:
-        """Whether Telegram answers at all: `getMe` costs nothing and doubles nothing."""
-        answer = await self._transport.call(Call(self._token, "getMe", b"{}", timeout=10.0))
+        """Whether Telegram answers at all: `getMe` costs nothing and doubles nothing. On a network that loses much, a reset
+        says little: then it is asked again, thrice in all."""
+        for pause in (*PROBE_AGAIN, None):
+            answer = await self._transport.call(Call(self._token, "getMe", b"{}", timeout=10.0))
+            if pause is None or not (isinstance(answer, NoReply) and answer.kind is Break.RESET):
+                break
+            await self._clock.sleep(pause)
         self.link.observe("", answer, self._clock.now())
         return not broke(answer)
 

@@ -143,6 +143,41 @@ async def test_a_handler_may_end_before_telegram_answered() -> None:
     s.world.close()
 
 
+def test_a_forked_child_is_told_not_to_use_its_parents_kurir() -> None:
+    run_program("""
+        async def main():
+            from kurir import StoreAway
+            async with hand_over() as kurir:
+                await kurir.send_text(5, "parent")
+                pid = os.fork()
+                if pid == 0:
+                    try:
+                        await asyncio.wait_for(kurir.send_text(5, "child"), 2)
+                    except StoreAway:
+                        os._exit(0)
+                    except BaseException:
+                        os._exit(1)
+                    os._exit(2)
+                assert os.waitpid(pid, 0)[1] == 0
+        asyncio.run(main())
+    """)
+
+
+def test_a_thread_that_outlives_the_main_one_may_still_look() -> None:
+    run_program("""
+        def work():
+            async def main():
+                async with hand_over() as kurir:
+                    while threading.main_thread().is_alive():
+                        await asyncio.sleep(0.01)
+                    receipt = await kurir.send_text(5, "x")
+                    await kurir.get(receipt.id)
+            asyncio.run(main())
+        began = threading.Thread(target=work)
+        began.start()
+    """)
+
+
 # ---------------------------------------------------------------- a clean stop
 
 

@@ -187,13 +187,14 @@ async def test_b3_the_times_of_five_attempts() -> None:
 
 
 @in_virtual_time
-async def test_the_default_gives_up_after_sixteen_tries_in_seven_hours() -> None:
+async def test_c5_the_quick_tries_are_followed_by_the_slow_queue() -> None:
     async with playing() as (kurir, s):
         s.world.faults.add(BUSY)
-        record = await (await kurir.send_text(5, "x")).ended(10 * 3600)
-        assert record.state is State.DEAD
-        assert len(s.wire.times()) == 16
-        assert 31 + 435 * 60 <= s.wire.times()[-1] <= (31 + 435 * 60) * 1.1 + 1
+        record = await (await kurir.send_text(5, "x", max_attempts=8)).ended(3600)
+        assert (record.state, record.tries) == (State.DEAD, 8)
+        gaps = [b - a for a, b in pairwise(s.wire.times())]
+        for gap, wanted in zip(gaps, [1, 2, 4, 8, 16, 300, 600], strict=True):
+            assert wanted <= gap <= wanted * 1.1 + 0.1
 
 
 @in_virtual_time

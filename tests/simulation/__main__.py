@@ -40,17 +40,19 @@ def many(seeds: range, jobs: int) -> int:
     began, done, cpu = time.monotonic(), 0, 0.0
     broken: Counter[str] = Counter()
     failing: list[int] = []
+    start, end = ("\r", "") if sys.stdout.isatty() else ("", "\n")
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
         for seed, found, seconds in pool.imap_unordered(judge, seeds, chunksize=4):
             done, cpu = done + 1, cpu + seconds
             if found:
                 failing.append(seed)
                 broken.update({one.partition(":")[0] for one in found})
-                print(f"\rseed {seed}: {found[0]}" + (f" (and {len(found) - 1} more)" if found[1:] else ""))
-            if sys.stdout.isatty() or done % 200 == 0:
+                print(f"{start}seed {seed}: {found[0]}" + (f" (and {len(found) - 1} more)" if found[1:] else ""))
+            if done % (10 if start else 200) == 0:
                 rate = done / (time.monotonic() - began)
-                print(f"\r{done}/{len(seeds)} seeds, {len(failing)} failing, {rate:.1f}/s", end="", flush=True)
-    print(f"\r{done} seeds, {len(failing)} failing, {cpu:.0f} s CPU ({cpu / max(1, done):.3f} s each)   ")
+                line = f"{start}{done}/{len(seeds)} seeds, {len(failing)} failing, {rate:.1f}/s"
+                print(line, end=end, flush=True)
+    print(f"{start}{done} seeds, {len(failing)} failing, {cpu:.0f} s CPU ({cpu / max(1, done):.3f} s each)   ")
     for promise, count in broken.most_common():
         print(f"  {count:5} {promise}")
     if failing:
@@ -72,7 +74,9 @@ def show(seed: int, verbose: bool, about: str | None) -> int:
         print(f"BROKEN {broken}")
     if found and not verbose and not about:
         _trace(evidence, found[0].about[0] if found[0].about else None)
-    print(f"{len(evidence.records)} messages, digest {evidence.digest()[:16]}: {'BROKEN' if found else 'all promises kept'}")
+    print(
+        f"{len(evidence.records)} messages, digest {evidence.digest()[:16]}: {'BROKEN' if found else 'all promises kept'}"
+    )
     return 1 if found else 0
 
 

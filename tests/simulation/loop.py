@@ -47,7 +47,7 @@ class SimLoop(VirtualLoop):
         super().__init__()
         self._numbers = itertools.count(1)
         self._selector.select = self._no_select  # type: ignore[attr-defined]
-        self.set_task_factory(self._task)  # type: ignore[arg-type]
+        self.set_task_factory(self._task)
 
     def _no_select(self, timeout: float | None = None) -> list[Any]:
         if timeout is None:

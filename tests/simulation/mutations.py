@@ -10,14 +10,16 @@ from typing import Any
 from unittest.mock import patch
 
 import kurir.core.judge
-import kurir.delivery
-from kurir.core.judge import Again, Finish
+from kurir.core.classify import classify
+from kurir.core.judge import Again, Finish, judge, judge_crash
 from kurir.core.message import Claim, State
 from kurir.core.outcome import Delivered, Failed, Throttled, Unknown
 from kurir.core.pace import Pace
 from kurir.delivery import Delivery
 from kurir.services.courier import Courier
 from kurir.stores.memory import MemoryStore
+from kurir.stores.memory.book import Book
+from kurir.stores.memory.lanes import Lanes
 from kurir.stores.memory.model import Lane
 
 Undo = Callable[[], None]
@@ -48,26 +50,26 @@ def mutation(*promises: str) -> Callable[[Callable[[], Iterator[None]]], Callabl
 @mutation("delivered is delivered")
 def doubt_taken_for_success() -> Iterator[None]:
     """A lost answer is taken for a delivery."""
-    real = kurir.delivery.classify
+    real = classify
 
-    def classify(method: str, answer: Any) -> Any:
+    def changed(method: str, answer: Any) -> Any:
         outcome = real(method, answer)
         return Delivered(None) if isinstance(outcome, Unknown) else outcome
 
-    with patch.object(kurir.delivery, "classify", classify):
+    with patch("kurir.delivery.classify", changed):
         yield
 
 
 @mutation("doubts are doubts", "no double without a doubt", "every doubt is recorded", "held is never doubled")
 def doubt_taken_for_failure() -> Iterator[None]:
     """A lost answer is taken for a failure that is safe to repeat."""
-    real = kurir.delivery.classify
+    real = classify
 
-    def classify(method: str, answer: Any) -> Any:
+    def changed(method: str, answer: Any) -> Any:
         outcome = real(method, answer)
         return Failed(outcome.reason, link=outcome.link) if isinstance(outcome, Unknown) else outcome
 
-    with patch.object(kurir.delivery, "classify", classify):
+    with patch("kurir.delivery.classify", changed):
         yield
 
 
@@ -81,34 +83,36 @@ def hold_forgotten() -> Iterator[None]:
 @mutation("held is never doubled")
 def hold_forgotten_in_crashes() -> Iterator[None]:
     """A held message that was in flight at a crash is sent again."""
-    real = kurir.delivery.judge_crash
+    real = judge_crash
 
-    def judge_crash(claim: Claim, policy: Any, now: float) -> Any:
+    def changed(claim: Claim, policy: Any, now: float) -> Any:
         return real(replace(claim, options=replace(claim.options, on_unknown=None)), policy, now)
 
-    with patch.object(kurir.delivery, "judge_crash", judge_crash):
+    with patch("kurir.delivery.judge_crash", changed):
         yield
 
 
 @mutation("a 429 costs no try")
 def throttled_is_charged() -> Iterator[None]:
     """A 429 uses up a try."""
-    real = kurir.delivery.judge
+    real = judge
 
-    def judge(claim: Claim, outcome: Any, *args: Any) -> Any:
+    def changed(claim: Claim, outcome: Any, *args: Any) -> Any:
         verdict = real(claim, outcome, *args)
-        return replace(verdict, charged=True) if isinstance(outcome, Throttled) else verdict
+        return (
+            replace(verdict, charged=True) if isinstance(verdict, Again) and isinstance(outcome, Throttled) else verdict
+        )
 
-    with patch.object(kurir.delivery, "judge", judge):
+    with patch("kurir.delivery.judge", changed):
         yield
 
 
 @mutation("a wait is kept")
 def wait_cut_short() -> Iterator[None]:
     """Half of what a 429 says is waited."""
-    real, real_throttled = kurir.delivery.judge, Pace.throttled
+    real, real_throttled = judge, Pace.throttled
 
-    def judge(claim: Claim, outcome: Any, *args: Any) -> Any:
+    def changed(claim: Claim, outcome: Any, *args: Any) -> Any:
         if isinstance(outcome, Throttled):
             outcome = replace(outcome, retry_after=outcome.retry_after / 2)
         return real(claim, outcome, *args)
@@ -116,7 +120,7 @@ def wait_cut_short() -> Iterator[None]:
     def throttled(self: Pace, chat: str, group: bool, now: float, told: float, *more: Any) -> Any:
         return real_throttled(self, chat, group, now, told / 2, *more)
 
-    with patch.object(kurir.delivery, "judge", judge), patch.object(Pace, "throttled", throttled):
+    with patch("kurir.delivery.judge", changed), patch.object(Pace, "throttled", throttled):
         yield
 
 
@@ -134,8 +138,6 @@ def crash_forgotten() -> Iterator[None]:
 @mutation("order", "one in flight a lane", "no double without a doubt")
 def lane_freed_early() -> Iterator[None]:
     """The next message of a lane may be claimed while one is in flight."""
-    from kurir.stores.memory.lanes import Lanes
-
     real = Lanes._take
 
     def take(self: Lanes, bot: Any, *args: Any) -> Iterator[Any]:
@@ -170,13 +172,13 @@ def suppression_unchecked() -> Iterator[None]:
 @mutation("order")
 def retry_loses_its_place() -> Iterator[None]:
     """A quick retry lets the rest of the lane pass."""
-    real = kurir.delivery.judge
+    real = judge
 
-    def judge(*args: Any) -> Any:
+    def changed(*args: Any) -> Any:
         verdict = real(*args)
         return replace(verdict, later=True) if isinstance(verdict, Again) else verdict
 
-    with patch.object(kurir.delivery, "judge", judge), patch("tests.simulation.invariants.gave_way", lambda s: False):
+    with patch("kurir.delivery.judge", changed), patch("tests.simulation.case.gave_way", lambda s: False):
         yield
 
 
@@ -239,8 +241,6 @@ def expiry_unchecked() -> Iterator[None]:
 @mutation("accepted once")
 def key_ignored() -> Iterator[None]:
     """An idempotency key is not looked up."""
-    from kurir.stores.memory.book import Book
-
     with patch.object(Book, "by_key", lambda self, draft: None):
         yield
 
@@ -248,24 +248,24 @@ def key_ignored() -> Iterator[None]:
 @mutation("dead letters are explained", "an outage costs no try")
 def outage_is_charged() -> Iterator[None]:
     """Tries are charged although Telegram is out of reach."""
-    real = kurir.delivery.judge
+    real = judge
 
-    def judge(claim: Claim, outcome: Any, policy: Any, now: float, jitter: float, charged: bool = True) -> Any:
+    def changed(claim: Claim, outcome: Any, policy: Any, now: float, jitter: float, charged: bool = True) -> Any:
         return real(claim, outcome, policy, now, jitter, True)
 
-    with patch.object(kurir.delivery, "judge", judge):
+    with patch("kurir.delivery.judge", changed):
         yield
 
 
 @mutation("dead letters are explained")
 def doubt_is_fatal() -> Iterator[None]:
     """Every doubt ends the message, not only where it asked for that."""
-    real = kurir.delivery.judge
+    real = judge
 
-    def judge(claim: Claim, outcome: Any, *args: Any) -> Any:
+    def changed(claim: Claim, outcome: Any, *args: Any) -> Any:
         if isinstance(outcome, Unknown):
             return Finish(State.DEAD, f"unknown: {outcome.reason}")
         return real(claim, outcome, *args)
 
-    with patch.object(kurir.delivery, "judge", judge):
+    with patch("kurir.delivery.judge", changed):
         yield

@@ -72,8 +72,7 @@ class CallRecord:
             return self.answer.sent
         if isinstance(self.answer, Reply):
             return self.answer.status >= 500 or (
-                self.answer.payload is None
-                or "failed to send message #" in str(self.answer.payload.get("description"))
+                self.answer.payload is None or "failed to send message #" in str(self.answer.payload.get("description"))
             )
         return False
 
@@ -195,7 +194,7 @@ class Process:
 
     def adopt(self, task: SimTask) -> None:
         self._tasks[task] = None
-        task.add_done_callback(lambda done: self._tasks.pop(done, None))  # type: ignore[arg-type]
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
     def _hear(self, event: Event) -> None:
         if self.alive:
@@ -271,7 +270,7 @@ class StoreProxy:
         self._around = process.around
 
     async def _step(self, verb: str, act: Callable[[], Awaitable[Any]]) -> Any:
-        process, around = self._process, self._around
+        process = self._process
         await process.living()
         process.passes(verb, False)
         self._trouble(verb)
@@ -381,9 +380,7 @@ class StoreProxy:
         async def act() -> list[bool]:
             kept = await self._store.settle(settlements, now)
             at, name = self._around.clock.now(), self._process.name
-            self._around.log.settled += [
-                Settled(at, name, s, ok) for s, ok in zip(settlements, kept, strict=True)
-            ]
+            self._around.log.settled += [Settled(at, name, s, ok) for s, ok in zip(settlements, kept, strict=True)]
             return kept
 
         result: list[bool] = await self._step("settle", act)
@@ -404,9 +401,7 @@ class StoreProxy:
         result: list[str] = await self._step("alter", act)
         return result
 
-    async def steer(
-        self, bot: int, *, chat: str | None = None, until: float, reason: str | None = None
-    ) -> None:
+    async def steer(self, bot: int, *, chat: str | None = None, until: float, reason: str | None = None) -> None:
         await self._step("steer", lambda: self._store.steer(bot, chat=chat, until=until, reason=reason))
 
     async def suppress(self, bot: int, chat: str, why: str | None, now: float) -> None:

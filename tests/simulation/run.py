@@ -15,7 +15,7 @@ from typing import Any
 
 from kurir import Message
 from kurir.core.errors import InvalidMessage, KurirError, StoreError
-from kurir.core.message import Record
+from kurir.core.message import Accepted, Record, State
 from kurir.ports import Query, Requeue, Stats, Store
 from kurir.services.receipts import Receipt
 from kurir.simulator.faults import Faults, Outage
@@ -98,18 +98,14 @@ def simulate(scenario: Scenario, change: Callable[[Surroundings], None] | None =
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _played(
-    scenario: Scenario, folder: Path, change: Callable[[Surroundings], None] | None
-) -> Evidence:
+async def _played(scenario: Scenario, folder: Path, change: Callable[[Surroundings], None] | None) -> Evidence:
     return await Play(scenario, folder, change).play()
 
 
 class Play:
     """One run."""
 
-    def __init__(
-        self, scenario: Scenario, folder: Path, change: Callable[[Surroundings], None] | None = None
-    ) -> None:
+    def __init__(self, scenario: Scenario, folder: Path, change: Callable[[Surroundings], None] | None = None) -> None:
         self.s = scenario
         self.clock = VirtualClock(asyncio.get_running_loop())  # type: ignore[arg-type]
         self.log = Log(self.clock, EPOCH)
@@ -410,8 +406,6 @@ class Play:
 
 
 def _accepted(id: str) -> Any:
-    from kurir.core.message import Accepted, State
-
     return Accepted(id, State.WAITING)
 
 

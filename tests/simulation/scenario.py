@@ -282,8 +282,24 @@ class _Drawing:
     def special(self, chat: ChatPlan) -> dict[str, Any]:
         rng = self.rng
         kind = rng.choice(
-            ("due", "due", "expires", "hold", "gift", "paid", "strict", "too_long", "bad_markup", "attempts", "album")
-            + ("delete_after", "cancel", "edits", "edits", "edits")
+            (
+                "due",
+                "due",
+                "expires",
+                "hold",
+                "gift",
+                "paid",
+                "strict",
+                "too_long",
+                "bad_markup",
+                "attempts",
+                "album",
+                "delete_after",
+                "cancel",
+                "edits",
+                "edits",
+                "edits",
+            )
         )
         match kind:
             case "due":
@@ -322,8 +338,18 @@ class _Drawing:
         share = rng.choice((0.02, 0.1, 0.4))
         for _ in range(rng.choice((1, 2, 4))):
             kind = rng.choice(
-                (Kind.RESET_BEFORE, Kind.RESET_AFTER, Kind.RESET_AFTER, Kind.HANG, Kind.STATUS_JSON, Kind.STATUS_HTML)
-                + (Kind.SLOW, Kind.REFUSED, Kind.DNS, Kind.ALBUM)
+                (
+                    Kind.RESET_BEFORE,
+                    Kind.RESET_AFTER,
+                    Kind.RESET_AFTER,
+                    Kind.HANG,
+                    Kind.STATUS_JSON,
+                    Kind.STATUS_HTML,
+                    Kind.SLOW,
+                    Kind.REFUSED,
+                    Kind.DNS,
+                    Kind.ALBUM,
+                )
             )
             probability = min(share, 0.05) if kind is Kind.HANG else share
             if kind is Kind.ALBUM:

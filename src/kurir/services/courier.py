@@ -14,9 +14,7 @@ import contextlib
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
-from kurir.core.errors import StoreError
 from kurir.core.events import (
     Crashed,
     Event,
@@ -27,8 +25,6 @@ from kurir.core.events import (
     Paused,
     Recovered,
     Settled,
-    StoreBack,
-    StoreTrouble,
 )
 from kurir.core.judge import StopBot
 from kurir.core.message import Claim, Priority, State
@@ -38,12 +34,11 @@ from kurir.core.pace import Pace
 from kurir.delivery import Delivery, Tried
 from kurir.ports import Clock, Lease, Settlement, Store
 
-T = TypeVar("T")
+from .insistence import Insistence
+from .line import Line
 
 LOOKAHEAD = 0.1  # seconds of the bot's pace that are claimed ahead
-LONG_WAIT = 1.0  # seconds: a claim whose turn is farther off goes back to the store
 LEASE_MARGIN = 0.5  # seconds before the lease's end at which nothing is sent any more
-STORE_RETRY = (0.05, 0.2, 0.5, 1.0, 2.0)  # seconds between tries of a store step; the last repeats
 ADOPT_AT_ONCE = 500
 REVIVE_EVERY = 30.0  # seconds between looks at whether a refused token works again
 REFUSED = "refused: "  # how `paused_why` begins when Telegram stopped the bot
@@ -71,17 +66,18 @@ class Courier:
         self._store = tools.store
         self._clock = tools.clock
         self._emit = tools.emit
+        self._insist = Insistence(tools.clock, tools.emit)
         self._concurrency = tools.concurrency
         self._lease = Lease(bot, "", 0, 0.0)
         self._stopping = False
         self._claimed = asyncio.Event()  # the last claim is made
         self._stopped = asyncio.Event()
         self._wake = asyncio.Event()
+        self._lines = (Line(self._clock), Line(self._clock))  # who waits for a turn: free calls, paid ones
         self._carriers: set[asyncio.Task[None]] = set()
         self._helpers: dict[str, asyncio.Task[None]] = {}
         self._unsettled: list[Settlement] = []
         self._to_settle = asyncio.Event()
-        self._trouble_since: float | None = None
 
     # ---------------------------------------------------------------- life
 
@@ -145,7 +141,7 @@ class Courier:
     async def _recover(self, lease: Lease) -> list[tuple[str, float]]:
         """Judge what a courier that died had in flight."""
         recent = []
-        while orphans := await self._try_store("adopt", lambda: self._store.adopt(lease, ADOPT_AT_ONCE)):
+        while orphans := await self._insist("adopt", lambda: self._store.adopt(lease, ADOPT_AT_ONCE)):
             settlements = [self._delivery.crashed(claim) for claim in orphans]
             self.in_flight += len(orphans)
             now = self._clock.now()
@@ -162,7 +158,7 @@ class Courier:
             if room > 0:
                 now = self._clock.now()
                 lease, low = self._lease, self.pace.low(room)
-                claimed = await self._try_store(
+                claimed = await self._insist(
                     "claim",
                     lambda: self._store.claim(lease, now, room, low),  # noqa: B023 - awaited here
                 )
@@ -261,21 +257,21 @@ class Courier:
         self._settle(settlement)
         self._consider(tried)
 
+    def _obstacle(self, claim: Claim) -> float | None:
+        """Why the claim has to go back: its chat hears nothing before the answer (0: no matter of the chat)."""
+        now = self._clock.now()
+        if self._stopping or self.link.outage_since is not None or not self._may_send(now):
+            return 0.0
+        chat_at = self.pace.chat_slot(claim.chat, is_group(claim.chat), now, cost(claim.method))
+        return chat_at if chat_at > now else None
+
     async def _turn(self, claim: Claim, paid: bool) -> float | None:
         """Wait until the claim may leave; None: it may, now. Else it goes back and its chat hears nothing before."""
-        while True:
-            now = self._clock.now()
-            if self._stopping or self.link.outage_since is not None or not self._may_send(now):
-                return 0.0
-            chat_at = self.pace.chat_slot(claim.chat, is_group(claim.chat), now, cost(claim.method))
-            if chat_at > now:
-                return chat_at
-            at = self.pace.ready_at(now, paid)
-            if at <= now:
-                return None
-            if at - now > LONG_WAIT:
-                return 0.0
-            await self._clock.sleep(at - now)
+        return await self._lines[paid].turn(
+            int(claim.priority),
+            lambda: self._obstacle(claim),
+            lambda: self.pace.ready_at(self._clock.now(), paid) - self._clock.now(),
+        )
 
     def _throttled(self, claim: Claim, outcome: Throttled, left_at: float, paid: bool) -> float:
         """Who is to wait, and how long: `chat_at`."""
@@ -318,7 +314,7 @@ class Courier:
             if not batch:
                 continue
             now = self._clock.now()
-            kept = await self._try_store(
+            kept = await self._insist(
                 "settle",
                 lambda: self._store.settle(batch, now),  # noqa: B023 - awaited here
             )
@@ -332,24 +328,6 @@ class Courier:
             self._emit(Fenced(s.claim))
         elif s.attempt is not None or s.state is not State.WAITING:
             self._emit(Settled(s.claim, s.state, s.reason, s.result, s.due_at, now))
-
-    async def _try_store(self, step: str, call: Callable[[], Awaitable[T]]) -> T:
-        """Do a step of the store, again and again while it is full or away."""
-        tries = 0
-        while True:
-            try:
-                result = await call()
-            except StoreError as error:
-                if self._trouble_since is None:
-                    self._trouble_since = self._clock.now()
-                    self._emit(StoreTrouble(step, str(error)))
-                await self._clock.sleep(STORE_RETRY[min(tries, len(STORE_RETRY) - 1)])
-                tries += 1
-                continue
-            if self._trouble_since is not None:
-                self._emit(StoreBack(self._clock.now() - self._trouble_since))
-                self._trouble_since = None
-            return result
 
     # ---------------------------------------------------------------- outages and stops
 
@@ -384,7 +362,7 @@ class Courier:
         self._emit(Paused(self.bot, None, until, why))
         self._help(
             f"pause-{until}",
-            lambda: self._try_store("steer", lambda: self._store.steer(self.bot, until=until, reason=why)),
+            lambda: self._insist("steer", lambda: self._store.steer(self.bot, until=until, reason=why)),
         )
 
     async def _revive(self) -> None:
@@ -393,7 +371,7 @@ class Courier:
             await self._clock.sleep(REVIVE_EVERY)
             if await self._delivery.token_works():
                 self.pace.pause(0)
-                await self._try_store("steer", lambda: self._store.steer(self.bot, until=0.0))
+                await self._insist("steer", lambda: self._store.steer(self.bot, until=0.0))
                 self._emit(Paused(self.bot, None, 0.0, "Telegram takes the token again"))
                 self._wake.set()
                 return

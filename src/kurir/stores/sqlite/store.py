@@ -78,8 +78,13 @@ class SqliteStore:
     async def _in_thread(self, work: Callable[[], None]) -> None:
         if self._inline:
             work()
-        else:
-            await asyncio.to_thread(work)
+            return
+        try:
+            working = asyncio.get_running_loop().run_in_executor(None, work)
+        except RuntimeError:  # the interpreter is shutting down: no thread takes work any more
+            work()
+            return
+        await working
 
     def _writes(self) -> Writer:
         if self._writer is None:
@@ -92,7 +97,11 @@ class SqliteStore:
         try:
             if self._pool is None:
                 return work(self._reader)
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work, self._reader)
+            try:
+                reading = asyncio.get_running_loop().run_in_executor(self._pool, work, self._reader)
+            except RuntimeError:  # the interpreter is shutting down: no thread takes work any more
+                return work(self._reader)
+            return await reading
         except sqlite3.Error as error:
             raise translate(error, self.path) from None
 

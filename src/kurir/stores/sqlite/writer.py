@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import os
 import queue
 import sqlite3
 import threading
@@ -69,6 +70,7 @@ class Writer:
         self._inline = inline
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
+        self._pid = os.getpid()
         self._thread: threading.Thread | None = None
         self.commits = 0
         self.commit_seconds = 0.0
@@ -81,6 +83,8 @@ class Writer:
         """Do one step; when this returns, it is durable. The step is carried out even if the caller is cancelled."""
         if self._closed:
             raise StoreAway(f"{self.path} is closed", "Use Kurir inside its `async with`.")
+        if os.getpid() != self._pid:  # SQLite must not be carried over a fork
+            raise StoreAway(f"{self.path} was opened before a fork", "Open Kurir in the child, or use BlockingKurir.")
         if self._inline:
             (result,) = self._transact([step])
             if isinstance(result, BaseException):
@@ -93,7 +97,7 @@ class Writer:
 
     def close(self) -> None:
         """Carry out what was handed over, then close. Blocks."""
-        if self._closed:
+        if self._closed or os.getpid() != self._pid:
             return
         self._closed = True
         if self._thread:

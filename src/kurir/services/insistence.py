@@ -1,0 +1,39 @@
+"""A step of the store that must be done: again and again while the store is full or away. Nothing is lost meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from kurir.core.errors import StoreError
+from kurir.core.events import Event, StoreBack, StoreTrouble
+from kurir.ports import Clock
+
+T = TypeVar("T")
+PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0)  # seconds between tries; the last repeats
+
+
+class Insistence:
+    """`await insist(name, call)`. Tells of the trouble once, and when it is over."""
+
+    def __init__(self, clock: Clock, emit: Callable[[Event], None]) -> None:
+        self._clock = clock
+        self._emit = emit
+        self._since: float | None = None
+
+    async def __call__(self, step: str, call: Callable[[], Awaitable[T]]) -> T:
+        tries = 0
+        while True:
+            try:
+                result = await call()
+            except StoreError as error:
+                if self._since is None:
+                    self._since = self._clock.now()
+                    self._emit(StoreTrouble(step, str(error)))
+                await self._clock.sleep(PAUSES[min(tries, len(PAUSES) - 1)])
+                tries += 1
+                continue
+            if self._since is not None:
+                self._emit(StoreBack(self._clock.now() - self._since))
+                self._since = None
+            return result
