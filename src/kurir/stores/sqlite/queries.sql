@@ -13,17 +13,19 @@ SELECT m.id, m.digest, m.state, l.token IS NOT NULL AND l.head = m.seq
 FROM message m JOIN lane l ON l.id = m.lane WHERE m.bot = ? AND m.key = ?
 
 -- A lane gains messages; the first of them becomes its head if it is more urgent than what is there and nothing is in
--- flight. `head` null: only messages for later.
--- name: enter_lane
+-- flight. `head` null: only messages for later. (?1 bot, ?2 chat, ?3 how many, ?4 head, ?5 its priority, ?6 since when.)
+-- name: enter_lanes
 INSERT INTO lane (bot, chat, waiting, head, prio, head_at, next_at)
-VALUES (:bot, :chat, :n, :head, :prio, :at, :at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)
 ON CONFLICT (bot, chat) DO UPDATE SET
   waiting = waiting + excluded.waiting,
   head = iif(token IS NULL AND excluded.prio IS NOT NULL AND (prio IS NULL OR excluded.prio < prio), excluded.head, head),
   head_at = iif(token IS NULL AND excluded.prio IS NOT NULL AND (prio IS NULL OR excluded.prio < prio), excluded.head_at, head_at),
   next_at = iif(token IS NULL AND excluded.prio IS NOT NULL AND (prio IS NULL OR excluded.prio < prio), max(chat_at, excluded.head_at), next_at),
   prio = iif(token IS NULL AND excluded.prio IS NOT NULL AND (prio IS NULL OR excluded.prio < prio), excluded.prio, prio)
-RETURNING id, waiting, moved_to, suppressed
+
+-- name: entered_lanes
+SELECT chat, id, waiting, moved_to, suppressed FROM lane WHERE bot = ? AND chat IN (SELECT value FROM json_each(?))
 
 -- An alias or a suppressed lane keeps nothing waiting.
 -- name: empty_lane

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import orjson
+
 from kurir.core.errors import KeyConflict
 from kurir.core.message import Accepted, Draft, State
 from kurir.stores.codec import dump_files, dump_metadata, dump_options
@@ -78,8 +80,9 @@ def _enter(tx: Transaction, run: list[_Indexed], now: float) -> list[tuple[int, 
             tx.db.execute(Q["lift_suppression"], (lane.id,))
     rows: list[tuple[object, ...]] = []
     answers: list[tuple[int, Accepted]] = []
+    entered = _enter_lanes(tx, {lane: [(seqs[i], d) for i, d in items] for lane, items in by_lane.items()}, now)
     for (bot, chat), items in by_lane.items():
-        lane_id, suppressed = _enter_lane(tx, bot, chat, [(seqs[i], d) for i, d in items], now)
+        lane_id, suppressed = entered[bot, chat]
         reason = f"suppressed: {suppressed}" if suppressed is not None else None
         for index, draft in items:
             rows.append(_row(seqs[index], lane_id, draft, reason, now))
@@ -100,22 +103,47 @@ def _seq_of(row: tuple[object, ...]) -> int:
     return row[0]  # type: ignore[return-value]
 
 
-def _enter_lane(
-    tx: Transaction, bot: int, chat: str, drafts: list[tuple[int, Draft]], now: float
-) -> tuple[int, str | None]:
-    """The lane's id, and why it is suppressed (then it is left as it was)."""
+_Lane = tuple[int, str]  # bot, chat
+_Entry = tuple[int, str, int, int | None, int | None, float | None]  # bot, chat, n, head, prio, at: see `enter_lane`
+FEW = 4  # lanes that are faster entered one by one
+
+
+def _enter_lanes(
+    tx: Transaction, drafts: dict[_Lane, list[tuple[int, Draft]]], now: float
+) -> dict[_Lane, tuple[int, str | None]]:
+    """Each lane's id, and why it is suppressed (then it is left as it was)."""
+    entries = [_entry(lane, members, now) for lane, members in drafts.items()]
+    if len(entries) <= FEW:
+        return {(e[0], e[1]): _settle_in(tx, e, tx.db.execute(Q["enter_lane"], e).fetchone(), now) for e in entries}
+    tx.db.executemany(Q["enter_lanes"], entries)
+    found: dict[_Lane, tuple[int, int, str | None, str | None]] = {}
+    for bot in {e[0] for e in entries}:
+        chats = orjson.dumps([e[1] for e in entries if e[0] == bot]).decode()
+        for chat, *row in tx.db.execute(Q["entered_lanes"], (bot, chats)):
+            found[bot, chat] = tuple(row)
+    return {(e[0], e[1]): _settle_in(tx, e, found[e[0], e[1]], now) for e in entries}
+
+
+def _entry(lane: _Lane, drafts: list[tuple[int, Draft]], now: float) -> _Entry:
     head: tuple[int, int] | None = None  # (priority, seq)
     for seq, draft in drafts:
         if draft.due_at <= now and (head is None or draft.priority < head[0]):
             head = (int(draft.priority), seq)
-    n = len(drafts)
-    prio, seq_or_none, at = (head[0], head[1], now) if head else (None, None, None)
-    values = {"bot": bot, "chat": chat, "n": n, "head": seq_or_none, "prio": prio, "at": at}
+    if head is None:
+        return (*lane, len(drafts), None, None, None)
+    return (*lane, len(drafts), head[1], head[0], now)
+
+
+def _settle_in(
+    tx: Transaction, entry: _Entry, row: tuple[int, int, str | None, str | None], now: float
+) -> tuple[int, str | None]:
+    """What entering a lane leads to where it is an alias, or suppressed."""
+    bot, _, n, *head = entry
     while True:
-        lane, waiting, moved_to, suppressed = tx.db.execute(Q["enter_lane"], values).fetchone()
+        lane, waiting, moved_to, suppressed = row
         if moved_to is not None:
             tx.db.execute(Q["empty_lane"], (lane,))
-            values["chat"] = moved_to
+            row = tx.db.execute(Q["enter_lane"], (bot, moved_to, n, *head)).fetchone()
         elif suppressed is not None:
             tx.db.execute(Q["add_waiting"], {"lane": lane, "n": -n}).fetchone()
             lanes.refresh(tx, lane, now)

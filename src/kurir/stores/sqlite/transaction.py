@@ -11,6 +11,7 @@ from kurir.core.message import State
 from kurir.stores.named import statements
 
 Q = statements(__package__, "queries.sql")
+Q["enter_lane"] = f"{Q['enter_lanes']}\nRETURNING id, waiting, moved_to, suppressed"
 
 
 class Code(IntEnum):
