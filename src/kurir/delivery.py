@@ -13,7 +13,7 @@ import orjson
 from .core.classify import classify
 from .core.events import Attempted, Event
 from .core.ids import RANDOM_BITS, make_id
-from .core.judge import CRASHED, Again, Finish, Reroute, StopBot, Verdict, judge, judge_crash
+from .core.judge import CRASHED, Again, Finish, Reroute, StopBot, Verdict, crashes_after, judge, judge_crash
 from .core.link import Link, broke
 from .core.message import Attempt, Claim, Draft, State
 from .core.methods import is_chat
@@ -217,19 +217,19 @@ class Delivery:
                 assert_never(verdict)
         doubts = claim.doubts + isinstance(outcome, Unknown)
         return Settlement(
-            claim, state, attempt, reason, result, due_at, later, chat_at, tries, doubts, claim.crashes, suppress,
+            claim, state, attempt, None, reason, result, due_at, later, chat_at, tries, doubts, claim.crashes, suppress,
             moved_to, learned, follow_ups,
         )  # fmt: skip
 
     # ---------------------------------------------------------------- without a call
 
-    def crashed(self, claim: Claim) -> Settlement:
-        """The settlement of a claim whose courier died holding it."""
-        verdict = judge_crash(claim, self._policy, self._clock.now())
+    def crashed(self, claim: Claim, alone: bool) -> Settlement:
+        """The settlement of a claim whose courier died holding it, `alone` or among others."""
         now = self._clock.now()
+        verdict = judge_crash(claim, self._policy, now, alone)
         attempt = Attempt(claim.attempts + 1, now, 0.0, "unknown", None, CRASHED)
         settlement = self._settlement(claim, verdict, attempt, Unknown(CRASHED))
-        return replace(settlement, crashes=claim.crashes + 1, tries=claim.tries)
+        return replace(settlement, crashes=crashes_after(claim, alone), tries=claim.tries)
 
     def unsent(self, claim: Claim) -> Settlement | None:
         """The settlement of a claim that must not be sent (any more); None: it may be."""

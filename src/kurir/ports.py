@@ -88,6 +88,9 @@ class Lease:
     paused_until: float = 0.0  # the bot sends nothing before; `inf` = until resumed
     paused_why: str | None = None
     orphans: bool = False  # lanes are in flight under an older token: `adopt` them before claiming
+    lone: str | None = (
+        None  # on change of holder: the id of the message that alone was in flight under the newest of them
+    )
     recent: tuple[tuple[str, float], ...] = ()  # (chat, started_at) of the last minute's attempts; on change of holder
 
 
@@ -106,6 +109,7 @@ class Settlement:
     claim: Claim
     state: State
     attempt: Attempt | None = None  # None: handed back without a call
+    before: Attempt | None = None  # recorded first: the attempt that a crash left in doubt
     reason: str | None = None
     result: bytes | None = None  # Telegram's `result`, JSON
     due_at: float = 0.0  # when WAITING: not before
@@ -269,9 +273,10 @@ class Store(Protocol):
         ...
 
     # -- 4
-    async def adopt(self, lease: Lease, limit: int) -> list[Claim]:
-        """Up to `limit` claims left in flight under older tokens, now fenced to this lease. They stay in flight until
-        settled. Nothing if the token is stale."""
+    async def adopt(self, lease: Lease, limit: int, suspects: bool = False) -> list[Claim]:
+        """Up to `limit` claims left in flight under older tokens, now fenced to this lease: those that no crash had hit
+        before, or with `suspects` those that one had (`crashes` > 0). They stay in flight until settled. Nothing if the
+        token is stale."""
         ...
 
     # -- 5

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kurir.core.message import State
-from kurir.ports import Store
+from kurir.ports import Query, Settlement, Store
 
 from .steps import BOT, FOREVER, Post, T, call, draft, ids
 
@@ -161,6 +163,42 @@ async def test_orphans_are_told_until_all_are_adopted(post: Post) -> None:
     assert (await post.take("successor", at=2)).orphans
     await post.store.adopt(lease, 1)
     assert not (await post.take("successor", at=3)).orphans
+
+
+async def test_adopt_keeps_those_apart_that_a_crash_had_hit_before(post: Post) -> None:
+    await post.submit(draft("old"))
+    await post.take(until=10)
+    claim = await post.one()
+    await post.take("second", at=20, until=30)
+    [claim] = await post.store.adopt(post.lease, 10)
+    await post.retry(claim, at=20, crashes=1)
+    await post.submit(draft("new", "b"), at=20)
+    await post.claim(20)
+    lease = await post.take("third", at=40)
+    assert [c.id for c in await post.store.adopt(lease, 10)] == ["new"]
+    assert await post.store.adopt(lease, 10) == []
+    assert [(c.id, c.crashes) for c in await post.store.adopt(lease, 10, suspects=True)] == [("old", 1)]
+
+
+async def test_who_was_alone_in_flight_is_told_at_the_change_of_holder(post: Post) -> None:
+    await post.submit(draft("m"), draft("n", "b"))
+    await post.take(until=10)
+    await post.claim(limit=1)
+    assert (await post.take("second", at=20, until=30)).lone == "m"
+    assert (await post.take("second", at=21, until=30)).lone is None  # told once
+    await post.claim(21)
+    assert (await post.take("third", at=40, until=50)).lone == "n"  # of the newest token; m is of an older one
+    await post.store.adopt(post.lease, 10)
+    assert (await post.take("fourth", at=60)).lone is None  # two of the same token
+
+
+async def test_an_attempt_left_in_doubt_is_recorded_before_the_next(post: Post) -> None:
+    await post.submit(draft("m"))
+    claim = replace(await post.one(), attempts=1)
+    settlement = Settlement(claim, State.DELIVERED, call(2, number=2), before=call(1, "unknown"))
+    assert await post.store.settle([settlement], T + 3) == [True]
+    [record] = (await post.store.find(Query(with_attempts=True))).items
+    assert [(a.number, a.outcome) for a in record.attempts] == [(1, "unknown"), (2, "delivered")]
 
 
 async def test_an_adopted_claim_tells_of_a_suppression(post: Post) -> None:

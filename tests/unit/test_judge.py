@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kurir.core.judge import CRASHED, Again, Finish, Reroute, StopBot, judge, judge_crash
+from kurir.core.judge import CRASHED, Again, Finish, Reroute, StopBot, crashes_after, judge, judge_crash
 from kurir.core.message import Claim, OnUnknown, Options, Ordering, Priority, State
 from kurir.core.outcome import Delivered, Failed, Moved, Outcome, Refused, Scope, Throttled, Unknown
 from kurir.core.policy import QUICK, SLOW, Policy
@@ -186,19 +186,26 @@ def test_resend_is_the_default(on_unknown: OnUnknown | None) -> None:
 
 @pytest.mark.parametrize("crashes", [0, 1])
 def test_a_crash_is_a_doubt_and_tried_again_at_once(crashes: int) -> None:
-    assert judge_crash(claim(crashes=crashes), POLICY, NOW) == Again(NOW, CRASHED, doubt=True)
+    assert judge_crash(claim(crashes=crashes), POLICY, NOW, alone=True) == Again(NOW, CRASHED, doubt=True)
 
 
 def test_the_third_crash_is_poison() -> None:
-    assert judge_crash(claim(crashes=2), POLICY, NOW) == Finish(State.DEAD, "poison: in flight at 3 crashes")
+    finish = judge_crash(claim(crashes=2), POLICY, NOW, alone=True)
+    assert finish == Finish(State.DEAD, "poison: in flight at 3 crashes")
+
+
+@pytest.mark.parametrize("crashes", [1, 2])
+def test_a_further_crash_among_others_convicts_nobody(crashes: int) -> None:
+    assert crashes_after(claim(crashes=crashes), alone=False) == crashes
+    assert isinstance(judge_crash(claim(crashes=crashes), POLICY, NOW, alone=False), Again)
 
 
 def test_crashes_are_counted_apart_from_tries() -> None:
-    assert isinstance(judge_crash(claim(tries=LAST + 5, max_attempts=1), POLICY, NOW), Again)
+    assert isinstance(judge_crash(claim(tries=LAST + 5, max_attempts=1), POLICY, NOW, alone=True), Again)
 
 
 def test_a_crash_holds_what_asks_to_be_held() -> None:
-    finish = judge_crash(claim(on_unknown=OnUnknown.HOLD), POLICY, NOW)
+    finish = judge_crash(claim(on_unknown=OnUnknown.HOLD), POLICY, NOW, alone=True)
     assert finish == Finish(State.DEAD, f"unknown: {CRASHED}")
 
 

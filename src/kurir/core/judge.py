@@ -76,10 +76,17 @@ def judge(claim: Claim, outcome: Outcome, policy: Policy, now: float, jitter: fl
             assert_never(outcome)
 
 
-def judge_crash(claim: Claim, policy: Policy, now: float) -> Verdict:
+def crashes_after(claim: Claim, alone: bool) -> int:
+    """The message's crashes when a courier died holding it. The first counts; of the others those at which it was `alone` in
+    flight: among many, nearly all are innocent."""
+    return claim.crashes + (alone or claim.crashes == 0)
+
+
+def judge_crash(claim: Claim, policy: Policy, now: float, alone: bool) -> Verdict:
     """A courier died holding the claim: the request may have left."""
-    if claim.crashes + 1 >= policy.crash_limit:
-        return Finish(State.DEAD, f"poison: in flight at {claim.crashes + 1} crashes")
+    crashes = crashes_after(claim, alone)
+    if crashes >= policy.crash_limit:
+        return Finish(State.DEAD, f"poison: in flight at {crashes} crashes")
     if holds_in_doubt(claim):
         return Finish(State.DEAD, f"unknown: {CRASHED}")
     return Again(now, CRASHED, doubt=True)

@@ -27,7 +27,7 @@ from kurir.core.events import (
     Settled,
 )
 from kurir.core.judge import StopBot
-from kurir.core.message import Claim, Priority, State
+from kurir.core.message import Attempt, Claim, Priority, State
 from kurir.core.methods import cost, is_group
 from kurir.core.outcome import Delivered, Throttled
 from kurir.core.pace import Pace
@@ -128,28 +128,46 @@ class Courier:
     # ---------------------------------------------------------------- claiming
 
     async def _recover_and_claim(self, lease: Lease) -> None:
-        recent = list(lease.recent)
-        if lease.orphans:
-            recent += await self._recover(lease)
-        self.pace.restore(recent, is_group, self._clock.now())
+        await self._recover(lease)
         if lease.paused_until > self._clock.now():
             self.pace.pause(lease.paused_until)
         if math.isinf(lease.paused_until) and (lease.paused_why or "").startswith(REFUSED):
             self._help("revive", self._revive)
         await self._claims()
 
-    async def _recover(self, lease: Lease) -> list[tuple[str, float]]:
-        """Judge what a courier that died had in flight."""
+    async def _recover(self, lease: Lease) -> None:
+        """Judge what a courier that died had in flight. What was in flight at a crash before may be what kills couriers: it
+        is sent alone, so that the next crash convicts it or clears all others."""
         recent = []
         while orphans := await self._insist("adopt", lambda: self._store.adopt(lease, ADOPT_AT_ONCE)):
-            settlements = [self._delivery.crashed(claim) for claim in orphans]
             self.in_flight += len(orphans)
+            for claim in orphans:
+                self._settle(self._delivery.crashed(claim, claim.id == lease.lone))
             now = self._clock.now()
             recent += [(claim.chat, now) for claim in orphans]
-            self._unsettled += settlements
-            self._to_settle.set()
             self._emit(Recovered(self.bot, len(orphans)))
-        return recent
+        self.pace.restore([*lease.recent, *recent], is_group, self._clock.now())
+        while suspects := await self._insist("adopt", lambda: self._store.adopt(lease, 1, suspects=True)):
+            self._emit(Recovered(self.bot, 1))
+            await self._retry_alone(suspects[0], suspects[0].id == lease.lone)
+
+    async def _retry_alone(self, claim: Claim, alone: bool) -> None:
+        """Nothing else is in flight until this one is settled."""
+        while self.in_flight:
+            await self._wake.wait()
+            self._wake.clear()
+        self.in_flight = 1
+        crashed = self._delivery.crashed(claim, alone)
+        if crashed.state.final:
+            self._settle(crashed)
+            return
+        again = replace(claim, crashes=crashed.crashes, doubts=crashed.doubts, attempts=claim.attempts + 1)
+        paid = _is_paid(claim)
+        self.pace.reserve(self._clock.now(), paid)
+        carrier = asyncio.create_task(self._carry_safely(again, paid, crashed.attempt))
+        self._carriers.add(carrier)
+        carrier.add_done_callback(self._carriers.discard)
+        await asyncio.wait((carrier,))
 
     async def _claims(self) -> None:
         while not self._stopping:
@@ -217,15 +235,17 @@ class Courier:
 
     # ---------------------------------------------------------------- carrying
 
-    async def _carry_safely(self, claim: Claim, paid: bool) -> None:
-        """What our own code got wrong about a message harms that message alone: it counts as a crash of its courier."""
+    async def _carry_safely(self, claim: Claim, paid: bool, before: Attempt | None = None) -> None:
+        """What our own code got wrong about a message harms that message alone: it counts as a crash of its courier.
+        `before`: an attempt to be recorded first."""
         try:
-            await self._carry(claim, paid)
+            settlement = await self._carry(claim, paid)
         except Exception as error:
             self._emit(Crashed(f"the delivery of {claim.id}", f"{type(error).__name__}: {error}"))
-            self._settle(self._delivery.crashed(claim))
+            settlement = self._delivery.crashed(claim, alone=True)
+        self._settle(settlement if before is None else replace(settlement, before=before))
 
-    async def _carry(self, claim: Claim, paid: bool) -> None:
+    async def _carry(self, claim: Claim, paid: bool) -> Settlement:
         """One claim to its settlement."""
         settlement = self._delivery.unsent(claim)
         if settlement is None:
@@ -239,23 +259,21 @@ class Courier:
                 settlement = self._delivery.unsent(claim)  # it may have expired in the meantime
         if settlement is not None:
             self.pace.unreserve(paid)
-            self._settle(settlement)
-            return
+            return settlement
         group = is_group(claim.chat)
         left_at = self._clock.now()
         chat_at = self.pace.sent(claim.chat, group, left_at, cost(claim.method), paid=paid)
         try:
             tried = await self._delivery.attempt(claim, chat_at)
         except asyncio.CancelledError:  # it had not begun
-            self._settle(self._delivery.hand_back(claim))
-            return
+            return self._delivery.hand_back(claim)
         settlement = tried.settlement
         if isinstance(tried.outcome, Throttled):
             settlement = replace(settlement, chat_at=self._throttled(claim, tried.outcome, left_at, paid))
         elif isinstance(tried.outcome, Delivered):
             self.pace.answered(left_at, paid)
-        self._settle(settlement)
         self._consider(tried)
+        return settlement
 
     def _obstacle(self, claim: Claim) -> float | None:
         """Why the claim has to go back: its chat hears nothing before the answer (0: no matter of the chat)."""

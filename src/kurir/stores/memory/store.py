@@ -124,13 +124,19 @@ class MemoryStore:
                 bot.holder, bot.token = holder, bot.token + 1
             if bot.holder == holder:
                 bot.until = until
-                held.append(self._lease_of(bot, tuple(self._recent(bot, now)) if new else ()))
+                held.append(self._lease_of(bot, new, now))
         return held
 
-    def _lease_of(self, bot: Bot, recent: tuple[tuple[str, float], ...]) -> Lease:
-        orphans = any(message.token != bot.token for message in bot.flying.values())
+    def _lease_of(self, bot: Bot, new: bool, now: float) -> Lease:
+        orphans = [message for message in bot.flying.values() if message.token != bot.token]
+        newest = max((message.token or 0 for message in orphans), default=0)
+        last = [message.draft.id for message in orphans if message.token == newest]
+        lone = last[0] if new and len(last) == 1 else None
+        recent = tuple(self._recent(bot, now)) if new else ()
         assert bot.holder is not None
-        return Lease(bot.id, bot.holder, bot.token, bot.until, bot.paused_until, bot.paused_why, orphans, recent)
+        return Lease(
+            bot.id, bot.holder, bot.token, bot.until, bot.paused_until, bot.paused_why, bool(orphans), lone, recent
+        )
 
     def _recent(self, bot: Bot, now: float) -> Iterator[tuple[str, float]]:
         for started_at, _, seq in sorted(bot.recent):
@@ -150,11 +156,11 @@ class MemoryStore:
         next_at = bot.next_ready()
         return Claimed(claims, next_at if next_at is None else max(next_at, now))
 
-    async def adopt(self, lease: Lease, limit: int) -> list[Claim]:
+    async def adopt(self, lease: Lease, limit: int, suspects: bool = False) -> list[Claim]:
         bot = self._lanes.bot(lease.bot)
         if not self._current(lease, bot):
             return []
-        orphans = [message for message in bot.flying.values() if message.token != bot.token]
+        orphans = [m for m in bot.flying.values() if m.token != bot.token and (m.crashes > 0) is suspects]
         orphans.sort(key=lambda message: self._lanes.of(message).id)
         claims = []
         for message in orphans[:limit]:
@@ -222,8 +228,9 @@ class MemoryStore:
         message.tries = settlement.tries or (message.tries if kept else 0)
         message.doubts = settlement.doubts or (message.doubts if kept else 0)
         message.crashes = settlement.crashes or (message.crashes if kept else 0)
-        if attempt is not None:
-            self._attempt(message, attempt, bot, now)
+        for made in (settlement.before, attempt):
+            if made is not None:
+                self._attempt(message, made, bot, now)
         for sha256, kind, file_id in settlement.file_ids:
             self._file_ids.setdefault((bot.id, sha256), {})[kind] = file_id
 

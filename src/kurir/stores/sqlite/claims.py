@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from kurir.core.message import Claim, FileRef, Priority, State
+from kurir.core.message import Attempt, Claim, FileRef, Priority, State
 from kurir.ports import Claimed, Lease, Settlement
 from kurir.stores.codec import load_files, load_options
 
@@ -36,8 +36,14 @@ def lease(tx: Transaction, holder: str, bots: Sequence[int], until: float, now: 
         tx.db.execute(Q["set_lease"], (holder, token, until, bot))
         orphans = tx.db.execute(Q["has_orphans"], (bot, token)).fetchone() is not None
         recent = () if mine else _recent(tx, bot, now)
-        leases.append(Lease(bot, holder, token, until, paused_until, why, orphans, recent))
+        lone = _lone(tx, bot, token) if orphans and not mine else None
+        leases.append(Lease(bot, holder, token, until, paused_until, why, orphans, lone, recent))
     return leases
+
+
+def _lone(tx: Transaction, bot: int, token: int) -> str | None:
+    row = tx.db.execute(Q["lone_orphan"], {"bot": bot, "token": token}).fetchone()
+    return row[0] if row and row[1] == 1 else None
 
 
 def _recent(tx: Transaction, bot: int, now: float) -> tuple[tuple[str, float], ...]:
@@ -146,11 +152,11 @@ def _file_ids(tx: Transaction, bot: int, files: tuple[FileRef, ...]) -> dict[tup
     return known
 
 
-def adopt(tx: Transaction, lease: Lease, limit: int) -> list[Claim]:
+def adopt(tx: Transaction, lease: Lease, limit: int, suspects: bool) -> list[Claim]:
     """See `ports.Store.adopt`."""
     if not _holds(tx, lease)[0]:
         return []
-    values = {"bot": lease.bot, "token": lease.token, "limit": limit}
+    values = {"bot": lease.bot, "token": lease.token, "limit": limit, "suspects": int(suspects)}
     claims = []
     for lane, prio, head, chat, suppressed in tx.db.execute(Q["orphans"], values).fetchall():
         tx.db.execute(Q["take_lane"], (lease.token, lane))
@@ -210,11 +216,10 @@ def _settle(tx: Transaction, s: Settlement, now: float) -> bool:
         return False
     if newer:
         tx.db.execute(Q["mark_superseded"], (newer[0], claim.seq))
+    if s.before is not None:
+        _record(tx, claim.seq, s.before, None)
     if attempt is not None:
-        result = s.result.decode() if s.result is not None else None
-        a = attempt
-        values = (claim.seq, a.number, a.started_at, a.duration, a.outcome, a.status, a.error, result)
-        tx.db.execute(Q["insert_attempt"], values)
+        _record(tx, claim.seq, attempt, s.result)
     free = {"now": now, "chat_at": s.chat_at, "ended": int(final), "lane": claim.lane}
     waiting = tx.db.execute(Q["free_lane"], free).fetchone()[0]
     tx.sending(claim.bot, -1)
@@ -226,6 +231,11 @@ def _settle(tx: Transaction, s: Settlement, now: float) -> bool:
     if s.moved_to or s.suppress or s.file_ids or s.follow_ups:
         _consequences(tx, s, now)
     return True
+
+
+def _record(tx: Transaction, seq: int, a: Attempt, result: bytes | None) -> None:
+    values = (seq, a.number, a.started_at, a.duration, a.outcome, a.status, a.error)
+    tx.db.execute(Q["insert_attempt"], (*values, result.decode() if result is not None else None))
 
 
 def _consequences(tx: Transaction, s: Settlement, now: float) -> None:

@@ -116,8 +116,15 @@ SELECT m.due_at, l.chat_at FROM message m JOIN lane l ON l.id = m.lane
 WHERE m.bot = ? AND m.state = 1 AND l.token IS NULL ORDER BY m.due_at
 
 -- name: orphans
-SELECT id, prio, head, chat, suppressed FROM lane
-WHERE bot = :bot AND prio BETWEEN 0 AND 3 AND next_at = 9e999 AND token IS NOT NULL AND token < :token ORDER BY id LIMIT :limit
+SELECT l.id, l.prio, l.head, l.chat, l.suppressed FROM lane l JOIN message m ON m.seq = l.head
+WHERE l.bot = :bot AND l.prio BETWEEN 0 AND 3 AND l.next_at = 9e999 AND l.token IS NOT NULL AND l.token < :token
+  AND (m.crashes > 0) = :suspects ORDER BY l.id LIMIT :limit
+
+-- Who was alone in flight under the newest older token.
+-- name: lone_orphan
+SELECT max(m.id), count(*) FROM lane l JOIN message m ON m.seq = l.head
+WHERE l.bot = :bot AND l.prio BETWEEN 0 AND 3 AND l.next_at = 9e999 AND l.token < :token
+GROUP BY l.token ORDER BY l.token DESC LIMIT 1
 
 -- name: file_ids
 SELECT sha256, kind, file_id FROM file_id WHERE bot = ? AND sha256 = ?

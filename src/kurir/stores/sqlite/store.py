@@ -121,8 +121,8 @@ class SqliteStore:
     async def claim(self, lease: Lease, now: float, limit: int, low: int = 0) -> Claimed:
         return await self._writes().run(lambda tx: claims.claim(tx, lease, now, limit, low))
 
-    async def adopt(self, lease: Lease, limit: int) -> list[Claim]:
-        return await self._writes().run(lambda tx: claims.adopt(tx, lease, limit))
+    async def adopt(self, lease: Lease, limit: int, suspects: bool = False) -> list[Claim]:
+        return await self._writes().run(lambda tx: claims.adopt(tx, lease, limit, suspects))
 
     async def settle(self, settlements: Sequence[Settlement], now: float) -> list[bool]:
         settled = await self._writes().run(lambda tx: claims.settle(tx, settlements, now))
