@@ -217,7 +217,7 @@ class Delivery:
                 assert_never(verdict)
         doubts = claim.doubts + isinstance(outcome, Unknown)
         return Settlement(
-            claim, state, attempt, None, reason, result, due_at, later, chat_at, tries, doubts, claim.crashes, suppress,
+            claim, state, attempt, reason, result, due_at, later, chat_at, tries, doubts, claim.crashes, suppress,
             moved_to, learned, follow_ups,
         )  # fmt: skip
 

@@ -109,7 +109,6 @@ class Settlement:
     claim: Claim
     state: State
     attempt: Attempt | None = None  # None: handed back without a call
-    before: Attempt | None = None  # recorded first: the attempt that a crash left in doubt
     reason: str | None = None
     result: bytes | None = None  # Telegram's `result`, JSON
     due_at: float = 0.0  # when WAITING: not before
@@ -122,6 +121,7 @@ class Settlement:
     moved_to: str | None = None  # the lane's chat has this id from now on
     file_ids: tuple[tuple[str, str, str], ...] = ()  # (sha256, kind, file_id) learned; "" = no longer valid
     follow_ups: tuple[Draft, ...] = ()  # accepted in the same transaction
+    before: Attempt | None = None  # recorded first: the attempt that a crash left in doubt
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,8 +96,11 @@ class Courier:
 
     def renew(self, lease: Lease) -> None:
         """The lease was prolonged, or the bot was paused or resumed by hand."""
-        if lease.paused_until != self._lease.paused_until:
-            self.pace.pause(0 if lease.paused_until <= self._clock.now() else lease.paused_until)
+        was, now = self._lease.paused_until, self._clock.now()
+        if was > now and lease.paused_until != was and self.pace.paused_until == was:
+            self.pace.pause(0)  # lifted or shortened by hand; a pause of our own since then stays
+        if lease.paused_until > now:
+            self.pace.pause(lease.paused_until)
         self._lease = lease
         self._wake.set()
 
