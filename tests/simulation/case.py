@@ -9,7 +9,8 @@ from typing import Any
 
 import orjson
 
-from kurir.core.message import Record
+from kurir.core.judge import CRASHED
+from kurir.core.message import Record, State
 from kurir.simulator.journal import Entry, Verb
 from tests.virtual import EPOCH
 
@@ -109,6 +110,14 @@ class Case:
         times = [at for at, what in self.log.changed.get(record.id, ()) if what == "Requeue"]
         return min(times, default=None)
 
+    def over_at(self, record: Record) -> float | None:
+        """When the store took it that the message is cancelled, expired or superseded; later than it was asked to."""
+        if record.state not in (State.CANCELLED, State.EXPIRED):
+            return None
+        took = [at for at, what in self.log.changed.get(record.id, ()) if what in ("Cancel", "Expire")]
+        took += [at for at, draft, _ in self.log.submits if draft.id == record.superseded_by]
+        return max(took, default=record.ended_at)
+
     def calls(self, record: Record) -> list[CallRecord]:
         mark = self.mark(record)
         found = self.calls_of.get((self.chat(record.chat), mark or ""), [])
@@ -124,6 +133,7 @@ class Case:
         """Did the store take the settlement that this call led to?"""
         return any(
             s.settlement.attempt is not None
+            and s.settlement.attempt.error != CRASHED
             and s.process == call.process
             and abs(s.settlement.attempt.started_at - call.started) < TINY
             for s in self.settled_of.get(record.id, ())

@@ -85,8 +85,8 @@ def hold_forgotten_in_crashes() -> Iterator[None]:
     """A held message that was in flight at a crash is sent again."""
     real = judge_crash
 
-    def changed(claim: Claim, policy: Any, now: float) -> Any:
-        return real(replace(claim, options=replace(claim.options, on_unknown=None)), policy, now)
+    def changed(claim: Claim, *args: Any) -> Any:
+        return real(replace(claim, options=replace(claim.options, on_unknown=None)), *args)
 
     with patch("kurir.delivery.judge_crash", changed):
         yield
@@ -128,8 +128,8 @@ def wait_cut_short() -> Iterator[None]:
 def crash_forgotten() -> Iterator[None]:
     """Claims that a dead courier left are not taken over."""
 
-    async def recover(self: Courier, lease: Any) -> list[Any]:
-        return []
+    async def recover(self: Courier, lease: Any) -> None:
+        return None
 
     with patch.object(Courier, "_recover", recover):
         yield

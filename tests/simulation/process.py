@@ -366,8 +366,9 @@ class StoreProxy:
         self._hold(result.claims)
         return result
 
-    async def adopt(self, lease: Lease, limit: int) -> list[Claim]:
-        result: list[Claim] = await self._step("adopt", lambda: self._store.adopt(lease, limit))
+    async def adopt(self, lease: Lease, limit: int, suspects: bool = False) -> list[Claim]:
+        result: list[Claim] = await self._step("adopt", lambda: self._store.adopt(lease, limit, suspects))
+        self._hold(result)
         return result
 
     def _hold(self, claims: Sequence[Claim]) -> None:

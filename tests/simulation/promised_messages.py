@@ -224,7 +224,8 @@ def _explained(case: Case, record: Record) -> bool:
     if plan is not None and plan.kind in ("too_long", "bad_markup"):
         return "too long" in reason or "can't parse entities" in reason
     if "message to edit not found" in reason:
-        return any(mark in sent.edit_ids and sent.plan.delete for sent in case.e.sent.values())
+        edited = case.plans.get(mark.partition("e")[0])
+        return edited is not None and edited.delete
     return False
 
 
@@ -248,7 +249,7 @@ def not_after(case: Case) -> Iterator[Broken]:
             about = (call.mark or record.id, record.id)
             if record.expires_at is not None and call.started >= record.expires_at + TINY:
                 yield Broken("expired is not sent", f"{call} {call.started - record.expires_at:.3f} s late", about)
-            over = record.ended_at if record.state in (State.CANCELLED, State.EXPIRED) else None
+            over = case.over_at(record)
             if over is not None and call.started > over + TINY:
                 yield Broken(f"{record.state} is not sent", str(call), about)
         due_at = case.due_at.get(record.id, 0.0)

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from kurir.core.events import OutageBegan, OutageEnded, Paused
+from kurir.core.events import Leased, OutageBegan, OutageEnded, Paused
 from kurir.core.judge import CRASHED
 from kurir.core.link import IN_A_ROW
 from kurir.core.outcome import Reply
@@ -111,7 +111,7 @@ def probes(case: Case) -> Iterator[Broken]:
     for at, _, name, thing in sorted(moments, key=lambda m: (m[0], m[1])):
         if isinstance(thing, OutageBegan):
             began[name] = at
-        elif isinstance(thing, OutageEnded):
+        elif isinstance(thing, OutageEnded | Leased):  # a new lease, a new courier: it has to find out for itself
             began.pop(name, None)
         elif isinstance(thing, CallRecord):
             if thing.method == "getMe":

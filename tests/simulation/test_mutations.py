@@ -13,12 +13,12 @@ from .scenario import draw
 
 FOUND_BY = {
     "doubt_taken_for_success": 3,
-    "doubt_taken_for_failure": 1,
-    "hold_forgotten": 15,
+    "doubt_taken_for_failure": 3,
+    "hold_forgotten": 3,
     "hold_forgotten_in_crashes": 29,
     "throttled_is_charged": 3,
     "wait_cut_short": 3,
-    "crash_forgotten": 3,
+    "crash_forgotten": 0,
     "lane_freed_early": 0,
     "pace_forgotten_at_restart": 43,
     "suppression_unchecked": 3,
@@ -29,7 +29,7 @@ FOUND_BY = {
     "expiry_unchecked": 2,
     "key_ignored": 0,
     "outage_is_charged": 1,
-    "doubt_is_fatal": 1,
+    "doubt_is_fatal": 3,
 }
 """The seed that found it first, counted from 0: where to look first."""
 

@@ -1,0 +1,43 @@
+"""Each case runs in a process of its own, so that none inherits another's memory."""
+
+from __future__ import annotations
+
+import multiprocessing
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from .cases import CASES
+from .report import Figure
+from .world import Run
+
+
+def apart(name: str, tmp: Path, quick: bool, say: Callable[[str], None]) -> list[Figure] | None:
+    """Run a case in a fresh process; `say` hears how far it is. None: it crashed."""
+    context = multiprocessing.get_context("spawn")
+    mine, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(name, tmp, quick, theirs), name=f"bench-{name}")
+    process.start()
+    theirs.close()
+    figures: list[Figure] | None = None
+    try:
+        while True:
+            told = mine.recv()
+            if isinstance(told, str):
+                say(told)
+            else:
+                figures = told
+    except EOFError:
+        process.join()
+    return figures
+
+
+def _work(name: str, tmp: Path, quick: bool, pipe: Connection) -> None:
+    try:
+        pipe.send(CASES[name](Run(tmp, pipe.send, quick)))
+    except Exception:
+        traceback.print_exc()
+        raise SystemExit(1) from None
+    finally:
+        pipe.close()

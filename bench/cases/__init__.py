@@ -1,0 +1,28 @@
+"""What is measured, by name, in the order it runs. Each case runs in a process of its own."""
+
+from collections.abc import Callable
+
+from bench.report import Figure
+from bench.world import Run
+
+from .claim import claim, lanes
+from .drain import http, settle
+from .latency import load, wire
+from .space import disk, memory
+from .submit import batch, hundred, one
+
+Case = Callable[[Run], list[Figure]]
+
+CASES: dict[str, Case] = {
+    "one": one,
+    "hundred": hundred,
+    "batch": batch,
+    "settle": settle,
+    "http": http,
+    "claim": claim,
+    "lanes": lanes,
+    "memory": memory,
+    "disk": disk,
+    "wire": wire,
+    "load": load,
+}
