@@ -213,7 +213,10 @@ def _options(message: Message, method: str, params: Mapping[str, Any]) -> Option
     if (
         on_unknown is None
         and m.ordering is Ordering.FIFO
-        and all(v is None for v in (m.max_attempts, m.backoff, m.timeout, m.delete_after))
+        and m.max_attempts is None
+        and m.backoff is None
+        and m.timeout is None
+        and m.delete_after is None
     ):
         return DEFAULT_OPTIONS
     most = None if m.max_attempts is None else int(_number("max_attempts", m.max_attempts, 1, MAX_ATTEMPTS, True))

@@ -29,7 +29,8 @@ class Bots:
         """The id of the bot meant. Raises UnknownBot."""
         if bot is None:
             if len(self.ids) == 1:
-                return next(iter(self.ids.values()))
+                (only,) = self.ids.values()
+                return only
             known = ", ".join(sorted(self.ids)) or "none"
             raise UnknownBot(
                 "bot",
@@ -88,7 +89,7 @@ class Outbox:
         drafts = []
         for index, message in enumerate(messages):
             try:
-                drafts.append(await self._draft(message, now))
+                drafts.append(self._plain(message, now) or await self._with_files(message, now))
             except InvalidMessage as error:
                 if len(messages) == 1:
                     raise
@@ -97,22 +98,26 @@ class Outbox:
         self._emit(Submitted(tuple(drafts), tuple(accepted)))
         return accepted
 
-    async def _draft(self, message: Message, now: float) -> Draft:
+    def _plain(self, message: Message, now: float) -> Draft | None:
+        """The draft of a message without files; None where its parameters are not all JSON."""
         if not isinstance(message, Message):
             raise InvalidMessage("message", f"is a {type(message).__name__}", "Give a Message.")
+        if type(message.params) is not dict and not isinstance(message.params, Mapping):
+            raise InvalidMessage("params", f"is a {type(message.params).__name__}", "Give a mapping of parameters.")
         bot = self._bots.resolve(message.bot)
-        params: Mapping[str, object] = message.params
-        if not isinstance(params, Mapping):
-            raise InvalidMessage("params", f"is a {type(params).__name__}", "Give a mapping of parameters.")
-        id = make_id(now, self._rng.getrandbits(RANDOM_BITS))
-        files: tuple[FileRef, ...] = ()
-        body = plain(params)
-        if body is None:  # files, or a mistake
-            params, attachments = detach(check_method(message.method), params)
-            body = encode(params)
-            draft(message, params, body, (), bot, id, now)  # what is wrong shows before megabytes are copied
-            files = tuple([await self._keep(attachment) for attachment in attachments])
+        body = plain(message.params)
+        return None if body is None else draft(message, message.params, body, (), bot, self._new_id(now), now)
+
+    async def _with_files(self, message: Message, now: float) -> Draft:
+        bot, id = self._bots.resolve(message.bot), self._new_id(now)
+        params, attachments = detach(check_method(message.method), message.params)
+        body = encode(params)
+        draft(message, params, body, (), bot, id, now)  # what is wrong shows before megabytes are copied
+        files = tuple([await self._keep(attachment) for attachment in attachments])
         return draft(message, params, body, files, bot, id, now)
+
+    def _new_id(self, now: float) -> str:
+        return make_id(now, self._rng.getrandbits(RANDOM_BITS))
 
     async def _keep(self, file: Attachment) -> FileRef:
         if self._spool is None:

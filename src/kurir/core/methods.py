@@ -198,7 +198,7 @@ def costs_money(method: str, params: Mapping[str, Any]) -> bool:
     if name in _MONEY:
         return True
     paid = params.get("allow_paid_broadcast", False)
-    return kind_of(name) is Kind.SEND and str(paid).strip().lower() in ("true", "yes", "1")
+    return paid is not False and kind_of(name) is Kind.SEND and str(paid).strip().lower() in ("true", "yes", "1")
 
 
 def reads_elsewhere(method: str) -> bool:
@@ -214,6 +214,8 @@ _ALBUM: Final = "sendMediaGroup"
 
 def chat_name(value: object) -> str:
     """One spelling per chat: `-100` and `" -100 "` are "-100"; "@Name" is "@name"; nothing is ""."""
+    if type(value) is int:
+        return str(value)
     if value is None or isinstance(value, bool):
         return ""
     if isinstance(value, float) and value.is_integer():

@@ -26,6 +26,11 @@ class Line:
         """None: it is your turn. Else what `obstacle` said, or 0 when the turn is too far off.
 
         `obstacle`: None while one may stay. `wait`: seconds until the pace lets somebody leave."""
+        if not self._places:  # nobody stands in line
+            if (answer := obstacle()) is not None:
+                return answer
+            if wait() <= 0:
+                return None
         place = (priority, next(self._tickets), asyncio.Event())
         heapq.heappush(self._places, place)
         try:

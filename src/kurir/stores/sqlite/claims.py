@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
-from kurir.core.message import Attempt, Claim, FileRef, Priority, State
+from kurir.core.message import DEFAULT_OPTIONS, Attempt, Claim, FileRef, Priority, State
 from kurir.ports import Claimed, Lease, Settlement
 from kurir.stores.codec import load_files, load_options
 
@@ -14,6 +15,7 @@ from . import lanes
 from .submit import check_keys, submit
 from .transaction import CODE_OF, Code, Q, Transaction
 
+_PRIORITIES = tuple(Priority)
 RECENT = 60.0  # seconds of attempts that a new holder's pace is rebuilt from
 IsDead = Callable[[str], bool]
 
@@ -67,7 +69,7 @@ def claim(tx: Transaction, lease: Lease, now: float, limit: int, low: int) -> Cl
     if paused_until > now:
         return Claimed((), None if math.isinf(paused_until) else paused_until)
     _promote(tx, lease.bot, now)
-    ready: list[tuple[int, int, float, int, str, str | None]] = []
+    ready: list[_Ready] = []
     if low:
         ready += tx.db.execute(Q["ready_lanes"], (lease.bot, Priority.LOW, now, min(low, limit)))
     taken = {row[0] for row in ready}
@@ -79,10 +81,8 @@ def claim(tx: Transaction, lease: Lease, now: float, limit: int, low: int) -> Cl
         rows = tx.db.execute(Q["ready_lanes"], (lease.bot, priority, now, room + extra)).fetchall()
         ready += [row for row in rows if row[0] not in taken][:room]
     ready.sort(key=lambda row: (row[1], row[2], row[0]))
-    claims = []
-    for lane, prio, _, head, chat, suppressed in ready:
-        tx.db.execute(Q["take_lane"], (lease.token, lane))
-        claims.append(_claim(tx, lease, lane, prio, head, chat, suppressed))
+    tx.db.executemany(Q["take_lane"], [(lease.token, row[0]) for row in ready])
+    claims = [_claim(tx, lease, *row) for row in ready]
     if claims:
         tx.sending(lease.bot, len(claims))
     return Claimed(tuple(claims), _next_at(tx, lease.bot, now))
@@ -117,9 +117,30 @@ def _next_at(tx: Transaction, bot: int, now: float) -> float | None:
     return None if math.isinf(best) else best
 
 
-def _claim(tx: Transaction, lease: Lease, lane: int, prio: int, head: int, chat: str, suppressed: str | None) -> Claim:
-    row = tx.db.execute(Q["head_message"], (head,)).fetchone()
-    id, method, params, accepted_at, files, expires_at, options, tries, attempts, doubts, crashes = row
+_Ready = tuple[Any, ...]  # the columns of `ready_lanes` and `orphans`, which `_claim` takes
+
+
+def _claim(
+    tx: Transaction,
+    lease: Lease,
+    lane: int,
+    prio: int,
+    _: float,
+    head: int,
+    chat: str,
+    suppressed: str | None,
+    id: str,
+    method: str,
+    params: bytes,
+    accepted_at: float,
+    files: str | None,
+    expires_at: float | None,
+    options: str | None,
+    tries: int,
+    attempts: int,
+    doubts: int,
+    crashes: int,
+) -> Claim:
     refs = load_files(files) if files else ()
     return Claim(
         head,
@@ -130,11 +151,11 @@ def _claim(tx: Transaction, lease: Lease, lane: int, prio: int, head: int, chat:
         chat,
         method,
         params,
-        Priority(prio),
+        _PRIORITIES[prio],
         accepted_at,
         refs,
         expires_at,
-        load_options(options),
+        load_options(options) if options else DEFAULT_OPTIONS,
         tries,
         attempts,
         doubts,
@@ -158,9 +179,9 @@ def adopt(tx: Transaction, lease: Lease, limit: int, suspects: bool) -> list[Cla
         return []
     values = {"bot": lease.bot, "token": lease.token, "limit": limit, "suspects": int(suspects)}
     claims = []
-    for lane, prio, head, chat, suppressed in tx.db.execute(Q["orphans"], values).fetchall():
-        tx.db.execute(Q["take_lane"], (lease.token, lane))
-        claims.append(_claim(tx, lease, lane, prio, head, chat, suppressed))
+    for row in tx.db.execute(Q["orphans"], values).fetchall():
+        tx.db.execute(Q["take_lane"], (lease.token, row[0]))
+        claims.append(_claim(tx, lease, *row))
     return claims
 
 
@@ -169,7 +190,48 @@ def settle(tx: Transaction, settlements: Sequence[Settlement], now: float) -> li
     follow_ups = [draft for s in _valid(tx, settlements) for draft in s.follow_ups]
     if follow_ups:
         check_keys(tx, follow_ups)
-    return [_settle(tx, s, now) for s in settlements]
+    simple = [s for s in settlements if _simple(s)]
+    if len(simple) == len(settlements):
+        return _deliver(tx, simple, now)
+    delivered = iter(_deliver(tx, simple, now))
+    return [next(delivered) if _simple(s) else _settle(tx, s, now) for s in settlements]
+
+
+def _simple(s: Settlement) -> bool:
+    """Delivered, and that is all."""
+    return (
+        s.state is State.DELIVERED
+        and s.attempt is not None
+        and not (s.before or s.follow_ups or s.file_ids or s.suppress or s.moved_to)
+    )
+
+
+def _deliver(tx: Transaction, settlements: Sequence[Settlement], now: float) -> list[bool]:
+    """`_settle` for many of the usual case, each table in one go."""
+    messages, attempts, freed = [], [], {}
+    answers = []
+    for s in settlements:
+        claim, a = s.claim, s.attempt
+        assert a is not None
+        held = (
+            None if claim.lane in freed else tx.db.execute(Q["held"], (claim.lane, claim.token, claim.seq)).fetchone()
+        )
+        answers.append(held is not None)
+        if held is None:
+            tx.fenced(claim.bot)
+            continue
+        waiting, chat_at, head, prio, due_at = held
+        head_at = None if head is None else max(due_at, now)
+        chat_at = max(chat_at, s.chat_at)
+        next_at = None if head_at is None else max(head_at, chat_at)
+        freed[claim.lane] = (chat_at, waiting - 1, head, prio, head_at, next_at, claim.lane)
+        messages.append((now, s.reason, s.tries, claim.attempts + 1, s.doubts, s.crashes, claim.seq))
+        attempts.append(_attempt_row(claim.seq, a, s.result))
+        tx.delivered(claim.bot, now, waiting == 1)
+    tx.db.executemany(Q["deliver_message"], messages)
+    tx.db.executemany(Q["insert_attempt"], attempts)
+    tx.db.executemany(Q["next_in_lane"], freed.values())
+    return answers
 
 
 def _valid(tx: Transaction, settlements: Sequence[Settlement]) -> Iterator[Settlement]:
@@ -233,9 +295,13 @@ def _settle(tx: Transaction, s: Settlement, now: float) -> bool:
     return True
 
 
-def _record(tx: Transaction, seq: int, a: Attempt, result: bytes | None) -> None:
-    values = (seq, a.number, a.started_at, a.duration, a.outcome, a.status, a.error)
-    tx.db.execute(Q["insert_attempt"], (*values, result.decode() if result is not None else None))
+def _record(tx: Transaction, seq: int, attempt: Attempt, result: bytes | None) -> None:
+    tx.db.execute(Q["insert_attempt"], _attempt_row(seq, attempt, result))
+
+
+def _attempt_row(seq: int, a: Attempt, result: bytes | None) -> tuple[object, ...]:
+    told = result.decode() if result is not None else None
+    return seq, a.number, a.started_at, a.duration, a.outcome, a.status, a.error, told
 
 
 def _consequences(tx: Transaction, s: Settlement, now: float) -> None:

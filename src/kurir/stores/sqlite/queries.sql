@@ -12,20 +12,21 @@ UPDATE sequence SET last = ?
 SELECT m.id, m.digest, m.state, l.token IS NOT NULL AND l.head = m.seq
 FROM message m JOIN lane l ON l.id = m.lane WHERE m.bot = ? AND m.key = ?
 
--- A lane gains messages; the first of them becomes its head if it is more urgent than what is there and nothing is in
--- flight. `head` null: only messages for later. (?1 bot, ?2 chat, ?3 how many, ?4 head, ?5 its priority, ?6 since when.)
--- name: enter_lanes
-INSERT INTO lane (bot, chat, waiting, head, prio, head_at, next_at)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)
-ON CONFLICT (bot, chat) DO UPDATE SET
-  waiting = waiting + excluded.waiting,
-  head = iif(token IS NULL AND excluded.prio IS NOT NULL AND (prio IS NULL OR excluded.prio < prio), excluded.head, head),
-  head_at = iif(token IS NULL AND excluded.prio IS NOT NULL AND (prio IS NULL OR excluded.prio < prio), excluded.head_at, head_at),
-  next_at = iif(token IS NULL AND excluded.prio IS NOT NULL AND (prio IS NULL OR excluded.prio < prio), max(chat_at, excluded.head_at), next_at),
-  prio = iif(token IS NULL AND excluded.prio IS NOT NULL AND (prio IS NULL OR excluded.prio < prio), excluded.prio, prio)
+-- name: lane_to_enter
+SELECT id, waiting, prio, token, chat_at, moved_to, suppressed FROM lane WHERE bot = ? AND chat = ?
 
--- name: entered_lanes
-SELECT chat, id, waiting, moved_to, suppressed FROM lane WHERE bot = ? AND chat IN (SELECT value FROM json_each(?))
+-- name: enter_new_lane
+INSERT INTO lane (bot, chat, waiting, head, prio, head_at, next_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+
+-- name: lengthen_lane
+UPDATE lane SET waiting = waiting + ? WHERE id = ?
+
+-- name: head_lane
+UPDATE lane SET waiting = waiting + ?, head = ?, prio = ?, head_at = ?, next_at = ? WHERE id = ?
+
+-- name: insert_plain_message
+INSERT INTO message (seq, id, lane, bot, state, prio, pos, due_at, accepted_at, method, params)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- An alias or a suppressed lane keeps nothing waiting.
 -- name: empty_lane
@@ -98,12 +99,10 @@ SELECT seq, lane, prio, pos, due_at FROM message WHERE bot = ? AND state = 1 AND
 UPDATE message SET state = 0 WHERE seq = ?
 
 -- name: ready_lanes
-SELECT id, prio, next_at, head, chat, suppressed FROM lane
-WHERE bot = ? AND prio = ? AND next_at <= ? ORDER BY next_at, id LIMIT ?
-
--- name: head_message
-SELECT id, method, CAST(params AS BLOB), accepted_at, files, expires_at, options, tries, attempts, doubts, crashes
-FROM message WHERE seq = ?
+SELECT l.id, l.prio, l.next_at, l.head, l.chat, l.suppressed, m.id, m.method, CAST(m.params AS BLOB), m.accepted_at, m.files,
+  m.expires_at, m.options, m.tries, m.attempts, m.doubts, m.crashes
+FROM lane l CROSS JOIN message m ON m.seq = l.head
+WHERE l.bot = ? AND l.prio = ? AND l.next_at <= ? ORDER BY l.next_at, l.id LIMIT ?
 
 -- name: take_lane
 UPDATE lane SET token = ?, next_at = 9e999 WHERE id = ?
@@ -116,7 +115,9 @@ SELECT m.due_at, l.chat_at FROM message m JOIN lane l ON l.id = m.lane
 WHERE m.bot = ? AND m.state = 1 AND l.token IS NULL ORDER BY m.due_at
 
 -- name: orphans
-SELECT l.id, l.prio, l.head, l.chat, l.suppressed FROM lane l JOIN message m ON m.seq = l.head
+SELECT l.id, l.prio, l.next_at, l.head, l.chat, l.suppressed, m.id, m.method, CAST(m.params AS BLOB), m.accepted_at, m.files,
+  m.expires_at, m.options, m.tries, m.attempts, m.doubts, m.crashes
+FROM lane l CROSS JOIN message m ON m.seq = l.head
 WHERE l.bot = :bot AND l.prio BETWEEN 0 AND 3 AND l.next_at = 9e999 AND l.token IS NOT NULL AND l.token < :token
   AND (m.crashes > 0) = :suspects ORDER BY l.id LIMIT :limit
 
@@ -146,6 +147,19 @@ WHERE m.seq = ? AND m.target IS NOT NULL ORDER BY n.seq DESC LIMIT 1
 
 -- name: mark_superseded
 UPDATE message SET superseded_by = ? WHERE seq = ?
+
+-- The lane of a claim that still holds, and who is next in it.
+-- name: held
+SELECT l.waiting, l.chat_at, n.seq, n.prio, n.due_at
+FROM lane l LEFT JOIN message n ON n.seq = (
+  SELECT seq FROM message WHERE lane = l.id AND state = 0 AND seq <> l.head ORDER BY prio, pos LIMIT 1)
+WHERE l.id = ? AND l.token = ? AND l.head = ?
+
+-- name: deliver_message
+UPDATE message SET state = 2, ended_at = ?, reason = ?, tries = ?, attempts = ?, doubts = ?, crashes = ? WHERE seq = ?
+
+-- name: next_in_lane
+UPDATE lane SET token = NULL, chat_at = ?, waiting = ?, head = ?, prio = ?, head_at = ?, next_at = ? WHERE id = ?
 
 -- name: insert_attempt
 INSERT INTO attempt (seq, number, started_at, duration, outcome, status, error, result) VALUES (?, ?, ?, ?, ?, ?, ?, ?)

@@ -39,6 +39,7 @@ class SqliteStore:
         self._pool: ThreadPoolExecutor | None = None
         self._liveness = Liveness(self.path)
         self._changed = asyncio.Event()
+        self._seen = 0  # the version of the file that the last look saw
 
     # ---------------------------------------------------------------- life
 
@@ -155,8 +156,11 @@ class SqliteStore:
         """Own writes wake at once; other processes' within WATCH_EVERY."""
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout
-        version = self._version()
-        while not self._changed.is_set() and (left := end - loop.time()) > 0 and self._version() == version:
+        while not self._changed.is_set() and (left := end - loop.time()) > 0:
+            version = self._version()
+            if version != self._seen:
+                self._seen = version
+                break
             wait = left if self._inline else min(left, WATCH_EVERY)
             try:
                 async with asyncio.timeout(wait):

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import orjson
-
 from kurir.core.errors import KeyConflict
-from kurir.core.message import Accepted, Draft, State
+from kurir.core.message import DEFAULT_OPTIONS, Accepted, Draft, State
 from kurir.stores.codec import dump_files, dump_metadata, dump_options
 
 from . import lanes
@@ -17,7 +15,14 @@ from .transaction import STATE_OF, Code, Q, Transaction
 
 def submit(tx: Transaction, drafts: Sequence[Draft], now: float) -> list[Accepted]:
     """See `ports.Store.submit`. Raises KeyConflict before anything is written."""
+    if not drafts:
+        return []
     known = check_keys(tx, drafts)
+    if not known and not any(draft.coalesce or draft.force for draft in drafts):
+        entered = _enter(tx, list(enumerate(drafts)), now)
+        if len(drafts) > 1:
+            entered.sort(key=_index_of)
+        return [accepted for _, accepted in entered]
     answers = [known.get(index) for index in range(len(drafts))]
     fresh = [(index, draft) for index, draft in enumerate(drafts) if answers[index] is None]
     for run in _runs(fresh):
@@ -25,6 +30,10 @@ def submit(tx: Transaction, drafts: Sequence[Draft], now: float) -> list[Accepte
             answers[index] = accepted
     ids = {a.id: a for a in answers if a is not None and not a.duplicate}
     return [replace(a, state=ids[a.id].state) if a.duplicate and a.id in ids else a for a in answers if a is not None]
+
+
+def _index_of(entered: tuple[int, Accepted]) -> int:
+    return entered[0]
 
 
 def check_keys(tx: Transaction, drafts: Sequence[Draft]) -> dict[int, Accepted]:
@@ -69,90 +78,133 @@ def _runs(drafts: list[_Indexed]) -> list[list[_Indexed]]:
 
 
 def _enter(tx: Transaction, run: list[_Indexed], now: float) -> list[tuple[int, Accepted]]:
-    by_lane: dict[tuple[int, str], list[_Indexed]] = {}
-    seqs: dict[int, int] = {}
-    for item in run:
-        seqs[item[0]] = tx.next_seq()
-        by_lane.setdefault((item[1].bot, item[1].chat), []).append(item)
+    by_lane: dict[tuple[int, str], list[tuple[int, int, Draft]]] = {}  # (index, seq, draft)
+    seq = tx.take_seqs(len(run))
+    for index, draft in run:
+        by_lane.setdefault((draft.bot, draft.chat), []).append((index, seq, draft))
+        seq += 1
     if run[0][1].force:
         lane = lanes.find_lane(tx, run[0][1].bot, run[0][1].chat)
         if lane and lane.suppressed:
             tx.db.execute(Q["lift_suppression"], (lane.id,))
-    rows: list[tuple[object, ...]] = []
+    rows = _Rows()
     answers: list[tuple[int, Accepted]] = []
-    entered = _enter_lanes(tx, {lane: [(seqs[i], d) for i, d in items] for lane, items in by_lane.items()}, now)
     for (bot, chat), items in by_lane.items():
-        lane_id, suppressed = entered[bot, chat]
-        reason = f"suppressed: {suppressed}" if suppressed is not None else None
-        for index, draft in items:
-            rows.append(_row(seqs[index], lane_id, draft, reason, now))
-            answers.append((index, Accepted(draft.id, State.DEAD if reason else State.WAITING)))
-            if draft.metadata or draft.files:
-                _side_rows(tx, seqs[index], draft)
-        if reason:
+        lane_id, suppressed = _enter_lane(tx, bot, chat, items, now, rows)
+        if suppressed is None:
+            for index, seq, draft in items:
+                rows.add(seq, lane_id, draft, now)
+                answers.append((index, Accepted(draft.id, State.WAITING)))
+        else:
+            reason = f"suppressed: {suppressed}"
+            for index, seq, draft in items:
+                rows.add_dead(seq, lane_id, draft, reason, now)
+                answers.append((index, Accepted(draft.id, State.DEAD)))
             tx.ended(bot, Code.DEAD, now, len(items))
-        elif items[0][1].coalesce:
-            _coalesce(tx, lane_id, seqs[items[0][0]], items[0][1], rows, now)
-    if len(by_lane) > 1:
-        rows.sort(key=_seq_of)
-    tx.db.executemany(Q["insert_message"], rows)
+        for _, seq, draft in items:
+            if draft.metadata or draft.files:
+                _side_rows(tx, seq, draft)
+    rows.write_lanes(tx)
+    index, draft = run[0]
+    if draft.coalesce and answers[0][1].state is State.WAITING:
+        _coalesce(tx, lane_id, seq, draft, rows, now)
+    rows.write_messages(tx)
     return answers
+
+
+class _Rows:
+    """What a run writes, statement by statement."""
+
+    __slots__ = ("counts", "full", "heads", "plain", "soon")
+
+    def __init__(self) -> None:
+        self.plain: list[tuple[object, ...]] = []  # of messages that want nothing special
+        self.full: list[tuple[object, ...]] = []
+        self.heads: list[tuple[object, ...]] = []  # of lanes that got a head
+        self.counts: list[tuple[int, int]] = []  # of lanes that only got longer
+        self.soon = False
+
+    def add(self, seq: int, lane: int, d: Draft, now: float) -> None:
+        if (
+            d.due_at > now
+            or d.key is not None
+            or d.expires_at is not None
+            or d.target is not None
+            or d.files
+            or d.metadata
+            or d.options is not DEFAULT_OPTIONS
+        ):
+            self.full.append(_row(seq, lane, d, None, now))
+        else:
+            self.plain.append(
+                (seq, d.id, lane, d.bot, 0, d.priority, seq, 0, d.accepted_at, d.method, d.params.decode())
+            )
+
+    def add_dead(self, seq: int, lane: int, draft: Draft, reason: str, now: float) -> None:
+        self.full.append(_row(seq, lane, draft, reason, now))
+
+    def write_lanes(self, tx: Transaction) -> None:
+        if self.counts:
+            tx.db.executemany(Q["lengthen_lane"], self.counts)
+            self.counts.clear()
+        if self.heads:
+            tx.db.executemany(Q["head_lane"], self.heads)
+            self.heads.clear()
+
+    def write_messages(self, tx: Transaction) -> None:
+        if self.plain:
+            if len(self.plain) > 1:
+                self.plain.sort(key=_seq_of)
+            tx.db.executemany(Q["insert_plain_message"], self.plain)
+        if self.full:
+            tx.db.executemany(Q["insert_message"], self.full)
 
 
 def _seq_of(row: tuple[object, ...]) -> int:
     return row[0]  # type: ignore[return-value]
 
 
-_Lane = tuple[int, str]  # bot, chat
-_Entry = tuple[int, str, int, int | None, int | None, float | None]  # bot, chat, n, head, prio, at: see `enter_lane`
-FEW = 4  # lanes that are faster entered one by one
-
-
-def _enter_lanes(
-    tx: Transaction, drafts: dict[_Lane, list[tuple[int, Draft]]], now: float
-) -> dict[_Lane, tuple[int, str | None]]:
-    """Each lane's id, and why it is suppressed (then it is left as it was)."""
-    entries = [_entry(lane, members, now) for lane, members in drafts.items()]
-    if len(entries) <= FEW:
-        return {(e[0], e[1]): _settle_in(tx, e, tx.db.execute(Q["enter_lane"], e).fetchone(), now) for e in entries}
-    tx.db.executemany(Q["enter_lanes"], entries)
-    found: dict[_Lane, tuple[int, int, str | None, str | None]] = {}
-    for bot in {e[0] for e in entries}:
-        chats = orjson.dumps([e[1] for e in entries if e[0] == bot]).decode()
-        for chat, *row in tx.db.execute(Q["entered_lanes"], (bot, chats)):
-            found[bot, chat] = tuple(row)
-    return {(e[0], e[1]): _settle_in(tx, e, found[e[0], e[1]], now) for e in entries}
-
-
-def _entry(lane: _Lane, drafts: list[tuple[int, Draft]], now: float) -> _Entry:
-    head: tuple[int, int] | None = None  # (priority, seq)
-    for seq, draft in drafts:
-        if draft.due_at <= now and (head is None or draft.priority < head[0]):
-            head = (int(draft.priority), seq)
-    if head is None:
-        return (*lane, len(drafts), None, None, None)
-    return (*lane, len(drafts), head[1], head[0], now)
-
-
-def _settle_in(
-    tx: Transaction, entry: _Entry, row: tuple[int, int, str | None, str | None], now: float
+def _enter_lane(
+    tx: Transaction, bot: int, chat: str, items: list[tuple[int, int, Draft]], now: float, rows: _Rows
 ) -> tuple[int, str | None]:
-    """What entering a lane leads to where it is an alias, or suppressed."""
-    bot, _, n, *head = entry
+    """The lane's id, and why it is suppressed (then it is left as it was)."""
+    prio: int | None = None
+    head = 0
+    for _, seq, draft in items:
+        if draft.due_at <= now and (prio is None or draft.priority < prio):
+            prio, head = draft.priority, seq
+    n = len(items)
     while True:
-        lane, waiting, moved_to, suppressed = row
+        row = tx.db.execute(Q["lane_to_enter"], (bot, chat)).fetchone()
+        if row is None:
+            values = (
+                (bot, chat, n, head, prio, now, now) if prio is not None else (bot, chat, n, None, None, None, None)
+            )
+            lane = tx.db.execute(Q["enter_new_lane"], values).lastrowid
+            assert lane is not None
+            break
+        lane, waiting, its_prio, token, chat_at, moved_to, suppressed = row
         if moved_to is not None:
-            tx.db.execute(Q["empty_lane"], (lane,))
-            row = tx.db.execute(Q["enter_lane"], (bot, moved_to, n, *head)).fetchone()
-        elif suppressed is not None:
-            tx.db.execute(Q["add_waiting"], {"lane": lane, "n": -n}).fetchone()
-            lanes.refresh(tx, lane, now)
+            rows.write_lanes(tx)  # its lane may be in the run under its own name too
+            rows.soon = True
+            chat = moved_to
+            continue
+        if suppressed is not None:
             return lane, suppressed
+        if prio is not None and token is None and (its_prio is None or prio < its_prio):
+            rows.heads.append((n, head, prio, now, max(now, chat_at), lane))
         else:
+            rows.counts.append((n, lane))
+        if rows.soon:
+            rows.write_lanes(tx)
+            rows.soon = False
+        if waiting:
             tx.waiting(bot, n)
-            if waiting == n:
-                tx.lanes(bot, 1)
             return lane, None
+        break
+    tx.waiting(bot, n)
+    tx.lanes(bot, 1)
+    return lane, None
 
 
 def _row(seq: int, lane: int, draft: Draft, dead: str | None, now: float) -> tuple[object, ...]:
@@ -191,7 +243,7 @@ def _side_rows(tx: Transaction, seq: int, draft: Draft) -> None:
 _POS = 6  # the column `pos` of an inserted row
 
 
-def _coalesce(tx: Transaction, lane: int, seq: int, draft: Draft, rows: list[tuple[object, ...]], now: float) -> None:
+def _coalesce(tx: Transaction, lane: int, seq: int, draft: Draft, rows: _Rows, now: float) -> None:
     """An older message of the same target gives way; the new one takes its place if nothing in between would notice."""
     if draft.target is None:
         return
@@ -208,11 +260,11 @@ def _coalesce(tx: Transaction, lane: int, seq: int, draft: Draft, rows: list[tup
     tx.db.execute(Q["supersede"], {"now": now, "id": draft.id, "seq": old_seq})
     tx.ended(draft.bot, Code.CANCELLED, now)
     if not between:
-        row = rows[-1]
-        rows[-1] = (*row[:_POS], old_pos, *row[_POS + 1 :])
+        row = rows.full[-1]
+        rows.full[-1] = (*row[:_POS], old_pos, *row[_POS + 1 :])
         if draft.due_at <= now:
             tx.db.execute(Q["inherit_place"], {"lane": lane, "seq": seq, "old": old_seq, "now": now})
     lanes.count(tx, draft.bot, lane, -1)
-    tx.db.executemany(Q["insert_message"], rows)
-    rows.clear()
+    tx.db.executemany(Q["insert_message"], rows.full)
+    rows.full.clear()
     lanes.refresh(tx, lane, now)

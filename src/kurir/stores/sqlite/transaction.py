@@ -11,7 +11,6 @@ from kurir.core.message import State
 from kurir.stores.named import statements
 
 Q = statements(__package__, "queries.sql")
-Q["enter_lane"] = f"{Q['enter_lanes']}\nRETURNING id, waiting, moved_to, suppressed"
 
 
 class Code(IntEnum):
@@ -63,6 +62,12 @@ class Transaction:
         self._last = self.last_seq() + 1
         return self._last
 
+    def take_seqs(self, n: int) -> int:
+        """The first of `n` order numbers in a row."""
+        first = self.last_seq() + 1
+        self._last = first + n - 1
+        return first
+
     def _row(self, bot: int) -> list[int]:
         row = self._tally.get(bot)
         if row is None:
@@ -85,6 +90,14 @@ class Transaction:
         """`n` messages reached a final state. The day counts what happened and is never taken back."""
         self._row(bot)[code] += n
         self._days.setdefault((bot, _day(int(now // 86400))), [0] * 4)[code - Code.DELIVERED] += n
+
+    def delivered(self, bot: int, now: float, last: bool) -> None:
+        """A message in flight was delivered, perhaps the last of its lane."""
+        row = self._row(bot)
+        row[_SENDING] -= 1
+        row[_WAITING] -= 1
+        row[_LANES] -= last
+        self.ended(bot, Code.DELIVERED, now)
 
     def revived(self, bot: int, code: Code, n: int = 1) -> None:
         """`n` messages left a final state, or were removed."""
