@@ -225,7 +225,7 @@ def _deliver(tx: Transaction, settlements: Sequence[Settlement], now: float) -> 
         chat_at = max(chat_at, s.chat_at)
         next_at = None if head_at is None else max(head_at, chat_at)
         freed[claim.lane] = (chat_at, waiting - 1, head, prio, head_at, next_at, claim.lane)
-        messages.append((now, s.reason, s.tries, claim.attempts + 1, s.doubts, s.crashes, claim.seq))
+        messages.append((s.due_at, now, s.reason, s.tries, claim.attempts + 1, s.doubts, s.crashes, claim.seq))
         attempts.append(_attempt_row(claim.seq, a, s.result))
         tx.delivered(claim.bot, now, waiting == 1)
     tx.db.executemany(Q["deliver_message"], messages)

@@ -156,7 +156,7 @@ FROM lane l LEFT JOIN message n ON n.seq = (
 WHERE l.id = ? AND l.token = ? AND l.head = ?
 
 -- name: deliver_message
-UPDATE message SET state = 2, ended_at = ?, reason = ?, tries = ?, attempts = ?, doubts = ?, crashes = ? WHERE seq = ?
+UPDATE message SET state = 2, due_at = ?, ended_at = ?, reason = ?, tries = ?, attempts = ?, doubts = ?, crashes = ? WHERE seq = ?
 
 -- name: next_in_lane
 UPDATE lane SET token = NULL, chat_at = ?, waiting = ?, head = ?, prio = ?, head_at = ?, next_at = ? WHERE id = ?
