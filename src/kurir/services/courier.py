@@ -152,6 +152,8 @@ class Courier:
         self.pace.restore([*lease.recent, *recent], is_group, self._clock.now())
         while suspects := await self._insist("adopt", lambda: self._store.adopt(lease, 1, suspects=True)):
             self._emit(Recovered(self.bot, 1))
+            chat = suspects[0].chat
+            self.pace.sent(chat, is_group(chat), self._clock.now(), cost(suspects[0].method), booked=False)
             await self._retry_alone(suspects[0], suspects[0].id == lease.lone)
 
     async def _retry_alone(self, claim: Claim, alone: bool) -> None:
