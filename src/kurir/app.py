@@ -18,8 +18,10 @@ from .core.events import Event
 from .core.message import Record, State
 from .core.methods import chat_name
 from .core.pace import Pace
+from .core.times import unix
 from .delivery import Delivery
 from .drafting import metadata_text
+from .drafting import priority as as_priority
 from .message import Message
 from .observe.log import Hub
 from .outbox import Bots, Outbox
@@ -41,12 +43,13 @@ from .services.courier import Courier, Tools
 from .services.housekeeping import Housekeeping, Retention
 from .services.receipts import Receipt, Waiting
 from .services.supervisor import Supervisor
-from .settings import Settings, load, make_bot, pace
+from .settings import KNOBS, Settings, load, make_bot, pace
 from .stores.memory import MemoryStore
 from .stores.sqlite import SqliteStore
 from .telegram.spool import Spool
 from .telegram.transport import HttpTransport
 
+DAYS = ("history", "suppression")  # settings that are days in the file and seconds here
 GRACE = 8.0  # seconds that calls in flight get at a clean stop; the whole stop takes less than 10
 
 
@@ -63,7 +66,7 @@ class Parts:
 
 def open_store(url: str) -> Store:
     """The store a URL names. Raises InvalidSetting."""
-    if url.startswith("sqlite:///"):
+    if url.startswith("sqlite:///") and not url.endswith("/"):
         return SqliteStore(Path(url.removeprefix("sqlite:///")))
     if url == "memory://":
         return MemoryStore()
@@ -107,9 +110,10 @@ class Kurir(Conveniences):
         self._spool = _spool(self.settings, self.store)
         self._waiting = Waiting(self.store, self._clock)
         self._hub.add(self._waiting.hear)
+        self._bots = Bots({bot.name: bot.id for bot in self.settings.bots})
         self._outbox = Outbox(
             self.store,
-            Bots({bot.name: bot.id for bot in self.settings.bots}),
+            self._bots,
             self._clock,
             rng=self._rng,
             spool=self._spool,
@@ -131,23 +135,24 @@ class Kurir(Conveniences):
 
     async def start(self) -> None:
         """Open the store and, with a courier, begin to send. Raises StoreError."""
+        s = self.settings
+        if self._with_courier:  # before the store is open: its arguments may be wrong
+            self._transport = self._parts.transport or HttpTransport(
+                s.telegram_url,
+                proxy=s.proxy,
+                connect_timeout=s.connect_timeout,
+                read_timeout=s.read_timeout,
+                pool=s.concurrency * max(1, len(s.bots)),
+                local=s.local_server,
+            )
         await self.store.open()
         if not self._with_courier:
             return
-        s = self.settings
-        self._transport = self._parts.transport or HttpTransport(
-            s.telegram_url,
-            proxy=s.proxy,
-            connect_timeout=s.connect_timeout,
-            read_timeout=s.read_timeout,
-            pool=s.concurrency * max(1, len(s.bots)),
-            local=s.local_server,
-        )
         tools = Tools(self.store, self._clock, self._hub.emit, s.concurrency)
         holder = self._parts.holder or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._supervisor = Supervisor([bot.id for bot in s.bots], self._courier(tools), tools, holder)
         self._hub.add(self._supervisor.hear)
-        housekeeping = Housekeeping(self.store, self._clock, self._spool, Retention(s.history))
+        housekeeping = Housekeeping(self.store, self._clock, self._spool, Retention(s.history, s.suppression))
         self._tasks = [
             asyncio.create_task(self._supervisor.run(), name="kurir-supervisor"),
             asyncio.create_task(housekeeping.run(), name="kurir-housekeeping"),
@@ -230,7 +235,7 @@ class Kurir(Conveniences):
 
     async def find(self, **conditions: Any) -> Page:
         """The messages that match: `states`, `chat`, `since`, `metadata={...}`, `limit`, ... (see `ports.Query`)."""
-        return await self.store.find(_query(conditions))
+        return await self.store.find(self._asked(conditions))
 
     async def dead(self, **conditions: Any) -> Page:
         """The dead letters, newest first; conditions as for `find`."""
@@ -250,7 +255,7 @@ class Kurir(Conveniences):
 
     async def change_all(self, change: Change, **conditions: Any) -> int:
         """Retry (`Requeue()`), cancel (`Cancel()`) or purge (`Purge()`) all that match; answers how many it was."""
-        total, query = 0, replace(_query(conditions), oldest_first=True)
+        total, query = 0, replace(self._asked(conditions), oldest_first=True)
         while True:  # look first, then change what was found: what comes back meanwhile is not touched twice
             page = await self.store.find(query)
             if page.items:
@@ -263,8 +268,13 @@ class Kurir(Conveniences):
     async def prune(self, older_than: float) -> int:
         """Remove what ended more than `older_than` seconds ago, its idempotency keys, and the files only it needed;
         answers how many messages."""
-        housekeeping = Housekeeping(self.store, self._clock, self._spool, Retention(older_than))
+        housekeeping = Housekeeping(
+            self.store, self._clock, self._spool, Retention(older_than, self.settings.suppression)
+        )
         return await housekeeping.prune(self._clock.now() - older_than)
+
+    def _asked(self, conditions: dict[str, Any]) -> Query:
+        return _query(conditions, self._bots, self._clock.now())
 
     async def _change(self, id: str, change: Requeue | Cancel | Purge, needed: str) -> None:
         changed = await self.store.alter(Query(ids=(id,), limit=1), change, self._clock.now())
@@ -282,8 +292,23 @@ def _message(method: str, params: Mapping[str, Any], treatment: dict[str, Any]) 
         raise InvalidMessage(wrong, "is unknown", "Bot API parameters go into params.") from None
 
 
-def _query(conditions: dict[str, Any]) -> Query:
+def _checked(conditions: dict[str, Any], bots: Bots, now: float) -> None:
+    """Bots by name, priorities by name, times in any spelling; what is no limit or no text is refused."""
+    if isinstance(conditions.get("bot"), str):
+        conditions["bot"] = bots.resolve(conditions["bot"])
+    if conditions.get("priority") is not None:
+        conditions["priority"] = as_priority(conditions["priority"])
+    for name in ("since", "until", "expired_by"):
+        if conditions.get(name) is not None:
+            conditions[name] = unix(name, conditions[name], now)
+    limit = conditions.get("limit", 1)
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit <= 1000:
+        raise InvalidMessage("limit", f"{limit!r} is no number from 0 to 1,000", "Page on with `cursor`.")
+
+
+def _query(conditions: dict[str, Any], bots: Bots, now: float) -> Query:
     conditions = dict(conditions)
+    _checked(conditions, bots, now)
     if isinstance(conditions.get("metadata"), Mapping):
         conditions["metadata"] = tuple((k, metadata_text(v)) for k, v in conditions["metadata"].items())
     if conditions.get("chat") is not None:
@@ -306,9 +331,14 @@ def _settings(settings: Settings | None, token: str | None, overrides: dict[str,
         s = replace(s, bots=(make_bot("default", token),))
     if limits is not None:
         s = replace(s, bots=tuple(replace(b, limits=pace(limits, b.limits, "pace")) for b in s.bots))
-    unknown = set(overrides) - set(Settings.__slots__)
-    if unknown:
-        raise InvalidSetting(sorted(unknown)[0], "is unknown", f"Known: {', '.join(Settings.__slots__)}.")
+    knobs = {knob.name: knob for knob in KNOBS}
+    for name, value in overrides.items():
+        if name not in Settings.__slots__:
+            raise InvalidSetting(name, "is unknown", f"Known: {', '.join(Settings.__slots__)}.")
+        if name in knobs and value != getattr(s, name):
+            given = str(value) if isinstance(value, Path) else value
+            parsed = knobs[name].parse(name, given)
+            overrides[name] = value if isinstance(value, int | float) and name in DAYS else parsed
     return replace(s, **overrides) if overrides else s
 
 

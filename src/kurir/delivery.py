@@ -56,12 +56,16 @@ class Uploads:
         self._known: dict[tuple[str, str], str] = {}
         self._going: dict[tuple[str, str], asyncio.Event] = {}
 
-    async def join(self, claim: Claim) -> Claim:
-        """The claim with every `file_id` known by now. What is still missing is the caller's to upload: `done` ends it."""
+    def going(self, claim: Claim) -> asyncio.Event | None:
+        """Set when the upload ends that the claim has to wait for; None where there is none."""
         for file in claim.files:
             name = (file.sha256, file.kind)
-            while name not in claim.file_ids and name not in self._known and name in self._going:
-                await self._going[name].wait()
+            if not claim.file_ids.get(name) and name not in self._known and name in self._going:
+                return self._going[name]
+        return None
+
+    def join(self, claim: Claim) -> Claim:
+        """The claim with every `file_id` known by now. What is still missing is the caller's to upload: `done` ends it."""
         known = {
             (f.sha256, f.kind): self._known[f.sha256, f.kind] for f in claim.files if (f.sha256, f.kind) in self._known
         }
@@ -115,6 +119,10 @@ class Delivery:
         self._emit = emit
         self._uploads = Uploads()
 
+    def upload_ahead(self, claim: Claim) -> asyncio.Event | None:
+        """Set when another message's upload of a file of this one ends; None: there is nothing to wait for."""
+        return self._uploads.going(claim) if claim.files else None
+
     # ---------------------------------------------------------------- one attempt
 
     async def attempt(self, claim: Claim, chat_at: float = 0.0) -> Tried:
@@ -122,7 +130,7 @@ class Delivery:
         out: the outcome is unknown."""
         uploading = claim
         if claim.files:
-            claim = await self._uploads.join(claim)
+            claim = self._uploads.join(claim)
         started = self._clock.now()
         learned: tuple[tuple[str, str, str], ...] = ()
         try:

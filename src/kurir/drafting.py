@@ -28,6 +28,7 @@ MAX_ATTEMPTS = 1000
 MAX_TIMEOUT = 3600.0  # seconds
 MAX_DELAY = 30 * 86400.0  # seconds
 MAX_DELETE_AFTER = 48 * 3600.0  # seconds: bots may delete a message for 48 hours (Bot API, deleteMessage)
+JSON = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATETIME  # Telegram's dates are Unix seconds, not text
 BLANKS = frozenset(" \t\r\n")
 
 E_ = TypeVar("E_", bound=Enum)
@@ -122,7 +123,7 @@ def _deliverable(method: str) -> str:
 def encode(params: Mapping[str, Any]) -> bytes:
     """The parameters as JSON. Raises InvalidMessage."""
     try:
-        return orjson.dumps(params, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(params, option=JSON)
     except (TypeError, ValueError) as error:
         raise InvalidMessage(_culprit(params), str(error), "Use JSON values; files as Path or bytes.") from None
 
@@ -139,7 +140,7 @@ def _culprit(params: Mapping[str, Any]) -> str:
     """The first parameter that is no JSON."""
     for name, value in params.items():
         try:
-            orjson.dumps({name: value}, option=orjson.OPT_NON_STR_KEYS)
+            orjson.dumps({name: value}, option=JSON)
         except (TypeError, ValueError):
             return f"params.{name}"
     return "params"

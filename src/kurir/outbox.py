@@ -40,7 +40,7 @@ class Bots:
         if isinstance(bot, str) and bot in self.ids:
             return self.ids[bot]
         text = str(bot)
-        if text.isdigit() and int(text) in self.ids.values():
+        if text.isascii() and text.isdigit() and int(text) in self.ids.values():
             return int(text)
         known = ", ".join(sorted(self.ids)) or "none"
         raise UnknownBot(

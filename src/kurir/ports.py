@@ -18,6 +18,7 @@ from .core.message import Accepted, Attempt, Claim, Draft, Priority, Record, Sta
 from .core.outcome import Answer
 
 Listener = Callable[[Event], None]
+KEY_LIFE = 7 * 86400.0  # seconds an idempotency key lives at least after its message ended
 
 
 class Clock(Protocol):
@@ -301,8 +302,11 @@ class Store(Protocol):
         ...
 
     # -- 8
-    async def steer(self, bot: int, *, chat: str | None = None, until: float, reason: str | None = None) -> None:
-        """Pause a bot (or one chat) until `until` (`inf`: until resumed; 0: resume now). Survives restarts."""
+    async def steer(
+        self, bot: int, *, chat: str | None = None, until: float, reason: str | None = None, extend: bool = False
+    ) -> None:
+        """Pause a bot (or one chat) until `until` (`inf`: until resumed; 0: resume now). `extend`: a bot's pause that lasts
+        longer stays as it is. Survives restarts."""
 
     # -- 9
     async def suppress(self, bot: int, chat: str, why: str | None, now: float) -> None:
@@ -314,12 +318,12 @@ class Store(Protocol):
         ...
 
     # -- 11
-    async def prune(self, before: float, now: float, limit: int = 1000) -> Pruned:
+    async def prune(self, before: float, now: float, limit: int = 1000, lift_before: float = 0.0) -> Pruned:
         """Remove up to `limit` final messages that ended before `before`, oldest end first, and those of their lanes
         which
         have no message left, are not suppressed, and whose `chat_at` passed more than an hour ago. Keys go with their
-        message. Suppressions from before `before` are lifted. Answers the files that only the removed messages
-        referred to."""
+        message, and live at least 7 days after it ended. Suppressions from before `lift_before` are lifted. Answers the
+        files that only the removed messages referred to."""
         ...
 
     # -- 12

@@ -44,7 +44,7 @@ class Settings:
 
     store: str = field(default=DEFAULT_STORE, repr=False)  # may hold a password
     bots: tuple[Bot, ...] = ()
-    telegram_url: str = DEFAULT_URL
+    telegram_url: str = field(default=DEFAULT_URL, repr=False)  # may hold a password
     local_server: bool = False  # telegram_url is a local Bot API server (--local)
     proxy: str | None = field(default=None, repr=False)  # may hold a password
     connect_timeout: float = 10.0
@@ -52,6 +52,7 @@ class Settings:
     files: Path | None = None  # the file spool; None: beside the SQLite file
     concurrency: int = 100  # messages of one bot in flight at once (B13)
     history: float = 30 * DAY  # ended messages are kept so long
+    suppression: float = 30 * DAY  # a chat that cannot be written to is tried again after so long
     policy: Policy = Policy()
     log_level: str = "info"
     warnings: tuple[str, ...] = ()
@@ -120,7 +121,7 @@ def _text(name: str, value: Any) -> str:
 def _url(name: str, value: Any) -> str:
     url = _text(name, value).rstrip("/")
     if not re.match(r"https?://[^/\s]+", url):
-        raise InvalidSetting(name, f"{url!r} is no http(s) URL", f"For example {DEFAULT_URL}.")
+        raise InvalidSetting(name, "is no http(s) URL", f"For example {DEFAULT_URL}.")
     return url
 
 
@@ -190,6 +191,7 @@ KNOBS = (
     _Knob("KURIR_FILES", "files", "files", _path),
     _Knob("KURIR_CONCURRENCY", "concurrency", "concurrency", _count),
     _Knob("KURIR_HISTORY_DAYS", "history_days", "history", _days),
+    _Knob("KURIR_SUPPRESSION_DAYS", "suppression_days", "suppression", _days),
     _Knob("KURIR_LOG_LEVEL", "log_level", "log_level", _level),
 )
 OTHER_ENV = ("KURIR_CONFIG", "KURIR_BOT_TOKEN", "KURIR_PACE", "KURIR_LISTEN", "KURIR_API_KEY", "KURIR_SPOOL")

@@ -239,3 +239,14 @@ async def test_recent_attempts_are_of_the_bot_and_by_todays_name_of_the_chat(pos
     await post.settle(claim, attempt=call(2), at=2)
     await post.leave(2)
     assert (await post.take("successor", at=3)).recent == (("new", T + 1),)
+
+
+async def test_a_pause_that_only_extends_leaves_a_longer_one(post: Post) -> None:
+    await post.store.steer(BOT, until=T + 60, reason="by hand")
+    await post.store.steer(BOT, until=T + 5, reason="429", extend=True)
+    lease = await post.take()
+    assert (lease.paused_until, lease.paused_why) == (T + 60, "by hand")
+    await post.store.steer(BOT, until=T + 90, reason="429", extend=True)
+    assert (await post.take()).paused_until == T + 90
+    await post.store.steer(BOT, until=0)
+    assert (await post.take()).paused_until == 0

@@ -6,7 +6,7 @@ import pytest
 
 from kurir.core.errors import KeyConflict
 from kurir.core.message import Accepted, FileRef, OnUnknown, Options, Ordering, Priority, State
-from kurir.ports import Cancel, Purge, Query, Settlement, Store
+from kurir.ports import KEY_LIFE, Cancel, Purge, Query, Settlement, Store
 
 from .steps import BOT, Post, T, draft, ids
 
@@ -158,8 +158,16 @@ async def test_a_key_lives_as_long_as_the_record(post: Post) -> None:
 async def test_a_pruned_message_frees_its_key(post: Post) -> None:
     await post.submit(draft("first", key="k", digest=b"1"))
     await post.drain()
-    await post.store.prune(T + 1, T + 1)
+    await post.store.prune(T + 1, T + KEY_LIFE + 1)
     assert await post.submit(draft("2", key="k", digest=b"2")) == [Accepted("2", State.WAITING)]
+
+
+async def test_a_key_lives_a_week_after_its_message_ended_whatever_is_pruned(post: Post) -> None:
+    await post.submit(draft("first", key="k", digest=b"1"), draft("other"))
+    await post.drain()
+    assert (await post.store.prune(T + 1, T + KEY_LIFE - 1)).messages == 1
+    [answer] = await post.submit(draft("2", key="k", digest=b"1"))
+    assert (answer.id, answer.duplicate) == ("first", True)
 
 
 async def test_a_duplicate_does_not_lift_a_suppression(post: Post) -> None:

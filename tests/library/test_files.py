@@ -164,3 +164,32 @@ async def test_what_crashed_writers_left_is_swept_away(tmp_path: Path) -> None:
 
 def blobs(folder: Path) -> list[Path]:
     return [f for f in (folder / "spool").rglob("*") if f.is_file() and f.name != ".lock"]
+
+
+@in_virtual_time
+async def test_a_slow_upload_delays_nobody_else_and_lets_nothing_over_the_limits(store: Store, tmp_path: Path) -> None:
+    async with playing(store, latency=0.05, files=tmp_path / "spool", pace="on") as (kurir, s):
+        s.world.faults.add(Rule(Kind.SLOW, seconds=7, method="sendDocument", times=1))
+        broadcast = [Message("sendDocument", {"chat_id": chat, "document": b"news"}) for chat in range(1, 201)]
+        receipts = await kurir.submit(broadcast)
+        await s.sleep(1)
+        started = s.clock.now()
+        urgent = await kurir.send_text(999, "urgent", priority="critical")
+        await urgent.delivered(60)
+        assert s.clock.now() - started < 0.5
+        await asyncio.gather(*(r.delivered(60) for r in receipts))
+        assert uploads(s) == 1
+        assert s.world.journal.peak(1.0) <= 30
+
+
+@in_virtual_time
+async def test_an_upload_that_is_throttled_is_not_followed_by_the_others_at_once(store: Store, tmp_path: Path) -> None:
+    async with playing(store, latency=0.05, files=tmp_path / "spool", pace="on") as (kurir, s):
+        s.world.faults.add(Rule(Kind.STATUS_JSON, status=429, retry_after=30, method="sendDocument", times=3))
+        receipts = await kurir.submit(
+            [Message("sendDocument", {"chat_id": chat, "document": b"news"}) for chat in range(1, 101)]
+        )
+        await s.sleep(25)
+        assert len(s.wire.sends()) == 3  # three chats refused: the whole bot waits
+        await asyncio.gather(*(r.delivered(120) for r in receipts))
+        assert uploads(s) == 4

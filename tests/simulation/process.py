@@ -402,8 +402,10 @@ class StoreProxy:
         result: list[str] = await self._step("alter", act)
         return result
 
-    async def steer(self, bot: int, *, chat: str | None = None, until: float, reason: str | None = None) -> None:
-        await self._step("steer", lambda: self._store.steer(bot, chat=chat, until=until, reason=reason))
+    async def steer(
+        self, bot: int, *, chat: str | None = None, until: float, reason: str | None = None, extend: bool = False
+    ) -> None:
+        await self._step("steer", lambda: self._store.steer(bot, chat=chat, until=until, reason=reason, extend=extend))
 
     async def suppress(self, bot: int, chat: str, why: str | None, now: float) -> None:
         await self._step("suppress", lambda: self._store.suppress(bot, chat, why, now))
@@ -412,8 +414,8 @@ class StoreProxy:
         result: Stats = await self._step("stats", lambda: self._store.stats(bot))
         return result
 
-    async def prune(self, before: float, now: float, limit: int = 1000) -> Pruned:
-        result: Pruned = await self._step("prune", lambda: self._store.prune(before, now, limit))
+    async def prune(self, before: float, now: float, limit: int = 1000, lift_before: float = 0.0) -> Pruned:
+        result: Pruned = await self._step("prune", lambda: self._store.prune(before, now, limit, lift_before))
         return result
 
     async def watch(self, timeout: float) -> None:

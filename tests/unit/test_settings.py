@@ -76,6 +76,7 @@ def test_every_knob_has_both_doors() -> None:
         "KURIR_FILES": "/var/files",
         "KURIR_CONCURRENCY": "7",
         "KURIR_HISTORY_DAYS": "8",
+        "KURIR_SUPPRESSION_DAYS": "9",
         "KURIR_LOG_LEVEL": "DEBUG",
     }
     assert set(texts) == {knob.env for knob in KNOBS}

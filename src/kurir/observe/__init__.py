@@ -1,1 +1,1 @@
-"""Observation: listeners on frozen events. Logs, metrics, traces and alerts subscribe here."""
+"""Observation: listeners on frozen events. The log subscribes here."""

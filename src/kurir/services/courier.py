@@ -35,10 +35,12 @@ from kurir.delivery import Delivery, Tried
 from kurir.ports import Clock, Lease, Settlement, Store
 
 from .insistence import Insistence
-from .line import Line
+from .line import TOO_FAR, Line
 
 LOOKAHEAD = 0.1  # seconds of the bot's pace that are claimed ahead
 LEASE_MARGIN = 0.5  # seconds before the lease's end at which nothing is sent any more
+UPLOAD_WAITERS = 10  # claims that wait here for another one's upload; more of them wait in the store ...
+UPLOAD_LOOK = 1.0  # ... for so many seconds
 ADOPT_AT_ONCE = 500
 REVIVE_EVERY = 30.0  # seconds between looks at whether a refused token works again
 REFUSED = "refused: "  # how `paused_why` begins when Telegram stopped the bot
@@ -76,6 +78,8 @@ class Courier:
         self._lines = (Line(self._clock), Line(self._clock))  # who waits for a turn: free calls, paid ones
         self._carriers: set[asyncio.Task[None]] = set()
         self._helpers: dict[str, asyncio.Task[None]] = {}
+        self._upload_waiters = 0
+        self._look_later = False  # much of what is claimed waits for an upload: no hurry
         self._unsettled: list[Settlement] = []
         self._to_settle = asyncio.Event()
 
@@ -131,11 +135,11 @@ class Courier:
     # ---------------------------------------------------------------- claiming
 
     async def _recover_and_claim(self, lease: Lease) -> None:
-        await self._recover(lease)
         if lease.paused_until > self._clock.now():
             self.pace.pause(lease.paused_until)
         if math.isinf(lease.paused_until) and (lease.paused_why or "").startswith(REFUSED):
             self._help("revive", self._revive)
+        await self._recover(lease)
         await self._claims()
 
     async def _recover(self, lease: Lease) -> None:
@@ -150,7 +154,12 @@ class Courier:
             recent += [(claim.chat, now) for claim in orphans]
             self._emit(Recovered(self.bot, len(orphans)))
         self.pace.restore([*lease.recent, *recent], is_group, self._clock.now())
-        while suspects := await self._insist("adopt", lambda: self._store.adopt(lease, 1, suspects=True)):
+        while lease.orphans and not self._stopping:
+            while (wait := self.pace.paused_until - self._clock.now()) > 0 and not self._stopping:
+                await self._clock.sleep(min(wait, 0.5))
+            suspects = await self._insist("adopt", lambda: self._store.adopt(lease, 1, suspects=True))
+            if not suspects:
+                return
             self._emit(Recovered(self.bot, 1))
             chat = suspects[0].chat
             self.pace.sent(chat, is_group(chat), self._clock.now(), cost(suspects[0].method), booked=False)
@@ -186,9 +195,13 @@ class Courier:
                     lambda: self._store.claim(lease, now, room, low),  # noqa: B023 - awaited here
                 )
                 self._launch(claimed.claims)
-                if len(claimed.claims) == room:
+                if len(claimed.claims) == room and not self._look_later:
                     continue
                 until = claimed.next_at
+            if self._look_later:
+                self._look_later = False
+                await self._clock.sleep(LOOKAHEAD)
+                continue
             await self._sleep(until)
         self._claimed.set()
         await self._stopped.wait()
@@ -255,9 +268,13 @@ class Courier:
         settlement = self._delivery.unsent(claim)
         if settlement is None:
             try:
-                chat_at = await self._turn(claim, paid)
+                chat_at = await self._upload(claim, paid)
+                if chat_at is None:
+                    chat_at = await self._turn(claim, paid)
             except asyncio.CancelledError:
                 chat_at = 0.0
+            if chat_at is None and self._delivery.upload_ahead(claim):
+                chat_at = self._clock.now() + UPLOAD_LOOK  # somebody else began it just now
             if chat_at is not None:
                 settlement = replace(self._delivery.hand_back(claim), chat_at=chat_at)
             else:
@@ -280,6 +297,24 @@ class Courier:
         self._consider(tried)
         return settlement
 
+    async def _upload(self, claim: Claim, paid: bool) -> float | None:
+        """Where another message uploads the claim's file just now, wait for its `file_id` (a few do, and hold no place in
+        the pace meanwhile) or come back later."""
+        upload = self._delivery.upload_ahead(claim)
+        if upload is None:
+            return None
+        if self._upload_waiters >= UPLOAD_WAITERS:
+            self._look_later = True
+            return self._clock.now() + UPLOAD_LOOK
+        self._upload_waiters += 1
+        self.pace.unreserve(paid)
+        try:
+            await upload.wait()
+        finally:
+            self._upload_waiters -= 1
+            self.pace.reserve(self._clock.now(), paid)
+        return None
+
     def _obstacle(self, claim: Claim) -> float | None:
         """Why the claim has to go back: its chat hears nothing before the answer (0: no matter of the chat)."""
         now = self._clock.now()
@@ -290,11 +325,15 @@ class Courier:
 
     async def _turn(self, claim: Claim, paid: bool) -> float | None:
         """Wait until the claim may leave; None: it may, now. Else it goes back and its chat hears nothing before."""
-        return await self._lines[paid].turn(
+        answer = await self._lines[paid].turn(
             int(claim.priority),
             lambda: self._obstacle(claim),
             lambda: self.pace.ready_at(self._clock.now(), paid) - self._clock.now(),
         )
+        if answer != TOO_FAR:
+            return answer
+        at = self.pace.ready_at(self._clock.now(), paid)
+        return 0.0 if math.isinf(at) else min(at, self._clock.now() + 60.0)
 
     def _throttled(self, claim: Claim, outcome: Throttled, left_at: float, paid: bool) -> float:
         """Who is to wait, and how long: `chat_at`."""
@@ -316,7 +355,7 @@ class Courier:
         if self.link.outage_since is not None:
             if not tried.infrastructure:
                 self._back()
-            elif "probe" not in self._helpers:
+            elif not self._helped("probe"):
                 self._emit(OutageBegan(self.bot, self.link.why))
                 self._help("probe", self._probe)
         elif self.link.suspicious:
@@ -356,10 +395,14 @@ class Courier:
 
     def _help(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Run a helper unless it runs already."""
-        if name not in self._helpers and not self._stopping:
-            task = asyncio.ensure_future(work())
-            self._helpers[name] = task
-            task.add_done_callback(lambda _: self._helpers.pop(name, None))
+        if not self._stopping and not self._helped(name):
+            self._helpers = {other: task for other, task in self._helpers.items() if not task.done()}
+            self._helpers[name] = asyncio.ensure_future(work())
+
+    def _helped(self, name: str) -> bool:
+        """Whether that helper is at work."""
+        helper = self._helpers.get(name)
+        return helper is not None and not helper.done()
 
     async def _probe(self) -> None:
         """One probe at a time until Telegram answers."""
@@ -384,14 +427,16 @@ class Courier:
         self.pace.pause(until)
         self._emit(Paused(self.bot, None, until, why))
         self._help(
-            f"pause-{until}",
-            lambda: self._insist("steer", lambda: self._store.steer(self.bot, until=until, reason=why)),
+            f"pause-{until:.0f}",
+            lambda: self._insist("steer", lambda: self._store.steer(self.bot, until=until, reason=why, extend=True)),
         )
 
     async def _revive(self) -> None:
         """Telegram refused the bot itself: look now and then whether it takes the token again."""
         while True:
             await self._clock.sleep(REVIVE_EVERY)
+            if not (self._lease.paused_why or "").startswith(REFUSED):
+                return  # somebody has taken it into their own hands
             if await self._delivery.token_works():
                 self.pace.pause(0)
                 await self._insist("steer", lambda: self._store.steer(self.bot, until=0.0))

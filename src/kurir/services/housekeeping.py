@@ -21,6 +21,7 @@ class Retention:
     """How long what has ended is kept."""
 
     history: float = 30 * 86400.0  # seconds; keys live as long
+    suppression: float = 30 * 86400.0  # seconds
 
 
 class Housekeeping:
@@ -61,7 +62,8 @@ class Housekeeping:
         """Remove what ended before `before` (Unix seconds), and the files only it needed; answers how many messages."""
         total = 0
         while True:
-            pruned = await self._store.prune(before, self._clock.now(), BATCH)
+            now = self._clock.now()
+            pruned = await self._store.prune(before, now, BATCH, now - self._retention.suppression)
             total += pruned.messages
             if self._spool is not None and pruned.orphan_files:
                 await self._spool.remove(pruned.orphan_files)

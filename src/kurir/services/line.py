@@ -10,6 +10,7 @@ from collections.abc import Callable
 from kurir.ports import Clock
 
 LONG_WAIT = 1.0  # seconds: a claim whose turn is farther off goes back to the store
+TOO_FAR = -1.0  # ... and this is how it is told
 
 
 class Line:
@@ -23,7 +24,7 @@ class Line:
     async def turn(
         self, priority: int, obstacle: Callable[[], float | None], wait: Callable[[], float]
     ) -> float | None:
-        """None: it is your turn. Else what `obstacle` said, or 0 when the turn is too far off.
+        """None: it is your turn. Else what `obstacle` said, or TOO_FAR.
 
         `obstacle`: None while one may stay. `wait`: seconds until the pace lets somebody leave."""
         if not self._places:  # nobody stands in line
@@ -41,7 +42,7 @@ class Line:
                 elif (seconds := wait()) <= 0:
                     return None
                 elif seconds > LONG_WAIT:
-                    return 0.0
+                    return TOO_FAR
                 else:
                     await self._clock.sleep(seconds)
             return answer

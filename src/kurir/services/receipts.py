@@ -138,12 +138,9 @@ class Waiting:
                         self._wake(record.id)
 
     def close(self) -> None:
-        """Whoever still waits is told that nobody looks any more."""
+        """Nobody looks any more: who still waits is told that the store is away."""
         self._closed = True
-        """Nobody hears of anything any more: who still waits is told that the store is away."""
         if self._looking:
             self._looking.cancel()
-        for id in list(self._waiters):
-            self._wake(id)
         for id in list(self._waiters):
             self._wake(id)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from kurir.core.errors import InvalidMessage
 from kurir.core.message import Draft, State
-from kurir.ports import Day, Query
+from kurir.ports import KEY_LIFE, Day, Query
 
 from .agenda import Agenda
 from .model import Message
@@ -25,7 +25,7 @@ class Book:
         self._by_id: dict[str, Message] = {}
         self._by_key: dict[tuple[int, str], Message] = {}
         self._files: Counter[str] = Counter()  # sha256 -> messages that refer to it
-        self._ended = Agenda()
+        self._ended = (Agenda(), Agenda())  # without a key, with one
         self._expiring = Agenda()  # of what waits
         self._days: dict[tuple[str, int], Counter[State]] = {}
         self._last_seq = 0
@@ -51,7 +51,8 @@ class Book:
         del self.messages[message.seq], self._by_id[draft.id]
         if draft.key is not None:
             del self._by_key[draft.bot, draft.key]
-        self._ended.drop(message.seq)
+        for ended in self._ended:
+            ended.drop(message.seq)
         orphans = []
         for sha256 in dict.fromkeys(file.sha256 for file in draft.files):
             self._files[sha256] -= 1
@@ -64,13 +65,14 @@ class Book:
         """The message reached a final state. The day counts what happened; nothing is taken back."""
         assert message.ended_at is not None
         self._expiring.drop(message.seq)
-        self._ended.put(message.seq, (message.ended_at, message.seq))
+        self._ended[message.draft.key is not None].put(message.seq, (message.ended_at, message.seq))
         day = datetime.fromtimestamp(message.ended_at, UTC).strftime("%Y-%m-%d")
         self._days.setdefault((day, message.draft.bot), Counter())[message.state] += 1
 
     def revived(self, message: Message) -> None:
         """The message waits again."""
-        self._ended.drop(message.seq)
+        for ended in self._ended:
+            ended.drop(message.seq)
 
     def by_id(self, id: str) -> Message | None:
         return self._by_id.get(id)
@@ -79,10 +81,14 @@ class Book:
         """The message that has the draft's key."""
         return None if draft.key is None else self._by_key.get((draft.bot, draft.key))
 
-    def oldest_ended(self, before: float) -> Message | None:
-        """The final message that ended first, if it did before `before`."""
-        at, seq = self._ended.at(), self._ended.first()
-        return None if at is None or seq is None or at >= before else self.messages[seq]
+    def oldest_ended(self, before: float, now: float) -> Message | None:
+        """Of the final messages that ended before `before`, and if they have a key long enough ago, the first."""
+        found = []
+        for ended, latest in zip(self._ended, (before, min(before, now - KEY_LIFE)), strict=True):
+            at, seq = ended.at(), ended.first()
+            if at is not None and seq is not None and at < latest:
+                found.append((at, seq))
+        return self.messages[min(found)[1]] if found else None
 
     def days(self, bot: int | None) -> tuple[Day, ...]:
         """What ended on each of the last days that had any, oldest first."""

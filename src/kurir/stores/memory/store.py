@@ -287,10 +287,13 @@ class MemoryStore:
 
     # ------------------------------------------------------------ steer, suppress
 
-    async def steer(self, bot: int, *, chat: str | None = None, until: float, reason: str | None = None) -> None:
+    async def steer(
+        self, bot: int, *, chat: str | None = None, until: float, reason: str | None = None, extend: bool = False
+    ) -> None:
         if chat is None:
             row = self._lanes.bot(bot)
-            row.paused_until, row.paused_why = until, reason
+            if not extend or until > row.paused_until:
+                row.paused_until, row.paused_why = until, reason
         else:
             self._lanes.hold(self._lanes.lane(bot, chat), until)
         self._changed()
@@ -312,11 +315,11 @@ class MemoryStore:
         about = {"engine": "memory", "messages": len(self._book.messages)}
         return Stats(tuple(stats_of(row) for row in bots), self._book.days(bot), about)
 
-    async def prune(self, before: float, now: float, limit: int = 1000) -> Pruned:
-        self._lanes.lift_old_suppressions(before)
+    async def prune(self, before: float, now: float, limit: int = 1000, lift_before: float = 0.0) -> Pruned:
+        self._lanes.lift_old_suppressions(lift_before)
         messages, files = 0, []
         lanes: dict[int, Lane] = {}
-        while messages < limit and (message := self._book.oldest_ended(before)):
+        while messages < limit and (message := self._book.oldest_ended(before, now)):
             lane = self._lanes.of(message)
             lanes[lane.id] = lane
             files += self._remove(message)

@@ -7,7 +7,7 @@ from typing import assert_never
 import orjson
 
 from kurir.core.message import State
-from kurir.ports import Cancel, Change, Expire, Pruned, Purge, Query, Requeue
+from kurir.ports import KEY_LIFE, Cancel, Change, Expire, Pruned, Purge, Query, Requeue
 from kurir.stores.codec import load_files
 
 from . import lanes
@@ -100,10 +100,10 @@ def _remove(tx: Transaction, seq: int, files: str | None, metadata: str | None) 
     return orphans
 
 
-def prune(tx: Transaction, before: float, now: float, limit: int) -> Pruned:
+def prune(tx: Transaction, before: float, now: float, limit: int, lift_before: float) -> Pruned:
     """See `ports.Store.prune`."""
-    tx.db.execute(Q["lift_old_suppressions"], (before,))
-    rows = tx.db.execute(Q["prunable"], (before, limit)).fetchall()
+    tx.db.execute(Q["lift_old_suppressions"], (lift_before,))
+    rows = tx.db.execute(Q["prunable"], (before, now - KEY_LIFE, limit)).fetchall()
     orphans: list[str] = []
     for seq, _, bot, state, files, metadata in rows:
         orphans += _remove(tx, seq, files, metadata)
@@ -114,11 +114,11 @@ def prune(tx: Transaction, before: float, now: float, limit: int) -> Pruned:
     return Pruned(len(rows), removed, tuple(orphans))
 
 
-def steer(tx: Transaction, bot: int, chat: str | None, until: float, reason: str | None) -> None:
+def steer(tx: Transaction, bot: int, chat: str | None, until: float, reason: str | None, extend: bool) -> None:
     """See `ports.Store.steer`."""
     if chat is None:
         tx.db.execute(Q["add_bot"], (bot,))
-        tx.db.execute(Q["pause_bot"], (until, reason, bot))
+        tx.db.execute(Q["pause_bot"], {"until": until, "reason": reason, "bot": bot, "extend": int(extend)})
     else:
         lane = lanes.find_or_add_lane(tx, bot, chat)
         tx.db.execute(Q["pause_chat"], {"until": until, "lane": lane})

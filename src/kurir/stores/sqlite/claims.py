@@ -16,6 +16,7 @@ from .submit import check_keys, submit
 from .transaction import CODE_OF, Code, Q, Transaction
 
 _PRIORITIES = tuple(Priority)
+LOOK_AHEAD = 100  # messages for later that are looked at to tell when the next is due (as in `next_later`)
 RECENT = 60.0  # seconds of attempts that a new holder's pace is rebuilt from
 IsDead = Callable[[str], bool]
 
@@ -32,8 +33,8 @@ def lease(tx: Transaction, holder: str, bots: Sequence[int], until: float, now: 
                 tx.db.execute(Q["set_lease"], (None, token, 0, bot))
             continue
         if not mine:
-            if owner is not None and lease_until > now and not is_dead(owner):
-                continue
+            if owner is not None and not is_dead(owner) and lease_until > now:
+                continue  # (asked first: that tidies up after the dead)
             token += 1
         tx.db.execute(Q["set_lease"], (holder, token, until, bot))
         orphans = tx.db.execute(Q["has_orphans"], (bot, token)).fetchone() is not None
@@ -110,10 +111,16 @@ def _next_at(tx: Transaction, bot: int, now: float) -> float | None:
         if row and not math.isinf(row[0]):
             times.append(max(row[0], now))
     best = min(times, default=math.inf)
-    for due_at, chat_at in tx.db.execute(Q["next_later"], (bot,)):
+    looked_at, first = 0, math.inf
+    for due_at, chat_at, in_flight in tx.db.execute(Q["next_later"], (bot,)):
+        first = min(first, due_at)
         if due_at >= best:
             break
-        best = min(best, max(due_at, chat_at, now))
+        looked_at += 1
+        if not in_flight:
+            best = min(best, max(due_at, chat_at, now))
+    if looked_at == LOOK_AHEAD:  # all of them behind something else: look again when the first is due
+        best = min(best, max(first, now + 1.0))
     return None if math.isinf(best) else best
 
 

@@ -28,10 +28,6 @@ UPDATE lane SET waiting = waiting + ?, head = ?, prio = ?, head_at = ?, next_at 
 INSERT INTO message (seq, id, lane, bot, state, prio, pos, due_at, accepted_at, method, params)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
--- An alias or a suppressed lane keeps nothing waiting.
--- name: empty_lane
-UPDATE lane SET waiting = 0, head = NULL, prio = NULL, head_at = NULL, next_at = NULL WHERE id = ?
-
 -- name: lift_suppression
 UPDATE lane SET suppressed = NULL, suppressed_at = NULL WHERE id = ?
 
@@ -77,7 +73,7 @@ INSERT OR IGNORE INTO bot (id) VALUES (?)
 UPDATE bot SET holder = ?, token = ?, lease_until = ? WHERE id = ?
 
 -- name: has_orphans
-SELECT 1 FROM lane WHERE bot = ? AND prio BETWEEN 0 AND 3 AND next_at = 9e999 AND token IS NOT NULL AND token < ? LIMIT 1
+SELECT 1 FROM lane WHERE bot = ? AND prio IN (0, 1, 2, 3) AND next_at = 9e999 AND token IS NOT NULL AND token < ? LIMIT 1
 
 -- name: recent_attempts
 SELECT l.chat, a.started_at FROM attempt a JOIN message m ON m.seq = a.seq JOIN lane l ON l.id = m.lane
@@ -85,7 +81,8 @@ WHERE a.rowid > (SELECT max(rowid) - 200000 FROM attempt) AND a.started_at > :si
 ORDER BY a.started_at, a.rowid
 
 -- name: pause_bot
-UPDATE bot SET paused_until = ?, paused_why = ? WHERE id = ?
+UPDATE bot SET paused_until = :until, paused_why = :reason
+WHERE id = :bot AND NOT (:extend AND :until <= paused_until)
 
 -- name: pause_chat
 UPDATE lane SET chat_at = :until, next_at = iif(token IS NOT NULL, next_at, max(head_at, :until)) WHERE id = :lane
@@ -111,20 +108,20 @@ UPDATE lane SET token = ?, next_at = 9e999 WHERE id = ?
 SELECT next_at FROM lane WHERE bot = ? AND prio = ? AND next_at > ? ORDER BY next_at LIMIT 1
 
 -- name: next_later
-SELECT m.due_at, l.chat_at FROM message m JOIN lane l ON l.id = m.lane
-WHERE m.bot = ? AND m.state = 1 AND l.token IS NULL ORDER BY m.due_at
+SELECT m.due_at, l.chat_at, l.token IS NOT NULL FROM message m CROSS JOIN lane l ON l.id = m.lane
+WHERE m.bot = ? AND m.state = 1 ORDER BY m.due_at LIMIT 100
 
 -- name: orphans
 SELECT l.id, l.prio, l.next_at, l.head, l.chat, l.suppressed, m.id, m.method, CAST(m.params AS BLOB), m.accepted_at, m.files,
   m.expires_at, m.options, m.tries, m.attempts, m.doubts, m.crashes
 FROM lane l CROSS JOIN message m ON m.seq = l.head
-WHERE l.bot = :bot AND l.prio BETWEEN 0 AND 3 AND l.next_at = 9e999 AND l.token IS NOT NULL AND l.token < :token
+WHERE l.bot = :bot AND l.prio IN (0, 1, 2, 3) AND l.next_at = 9e999 AND l.token IS NOT NULL AND l.token < :token
   AND (m.crashes > 0) = :suspects ORDER BY l.id LIMIT :limit
 
 -- Who was alone in flight under the newest older token.
 -- name: lone_orphan
 SELECT max(m.id), count(*) FROM lane l JOIN message m ON m.seq = l.head
-WHERE l.bot = :bot AND l.prio BETWEEN 0 AND 3 AND l.next_at = 9e999 AND l.token < :token
+WHERE l.bot = :bot AND l.prio IN (0, 1, 2, 3) AND l.next_at = 9e999 AND l.token < :token
 GROUP BY l.token ORDER BY l.token DESC LIMIT 1
 
 -- name: file_ids
@@ -247,7 +244,7 @@ DELETE FROM message_file WHERE sha256 = ? AND seq = ?
 SELECT 1 FROM message_file WHERE sha256 = ? LIMIT 1
 
 -- name: prunable
-SELECT seq, lane, bot, state, files, metadata FROM message WHERE ended_at < ? ORDER BY ended_at, seq LIMIT ?
+SELECT seq, lane, bot, state, files, metadata FROM message WHERE ended_at < ? AND (key IS NULL OR ended_at < ?) ORDER BY ended_at, seq LIMIT ?
 
 -- name: prune_lane
 DELETE FROM lane WHERE id = :lane AND chat_at < :idle AND suppressed IS NULL

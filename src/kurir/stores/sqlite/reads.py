@@ -87,7 +87,7 @@ def _lanes(db: sqlite3.Connection, query: Query) -> list[int]:
 
 
 def _position(cursor: str) -> int:
-    if not cursor.isascii() or not cursor.isdigit():
+    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:
         raise InvalidMessage("cursor", "is not one of ours", "Pass on the `next` of the page before.")
     return int(cursor)
 

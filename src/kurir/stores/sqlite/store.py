@@ -36,6 +36,7 @@ class SqliteStore:
         self._inline = inline
         self._writer: Writer | None = None
         self._reader: sqlite3.Connection | None = None
+        self._watcher: sqlite3.Connection | None = None  # only tells whether somebody else has written
         self._pool: ThreadPoolExecutor | None = None
         self._liveness = Liveness(self.path)
         self._changed = asyncio.Event()
@@ -53,6 +54,7 @@ class SqliteStore:
             migrate(self.path)
             self._writer = Writer(self.path, inline=self._inline)
             self._reader = connect(self.path, read_only=True)
+            self._watcher = connect(self.path, read_only=True)
         except sqlite3.Error as error:
             raise translate(error, self.path) from None
         except OSError as error:
@@ -73,8 +75,10 @@ class SqliteStore:
         if self._pool:
             self._pool.shutdown()
         self._reader.close()
+        if self._watcher is not None:
+            self._watcher.close()
         self._liveness.close()
-        self._writer = self._reader = None
+        self._writer = self._reader = self._watcher = None
 
     async def _in_thread(self, work: Callable[[], None]) -> None:
         if self._inline:
@@ -138,8 +142,10 @@ class SqliteStore:
         self._changed.set()
         return changed
 
-    async def steer(self, bot: int, *, chat: str | None = None, until: float, reason: str | None = None) -> None:
-        await self._writes().run(lambda tx: alter.steer(tx, bot, chat, until, reason))
+    async def steer(
+        self, bot: int, *, chat: str | None = None, until: float, reason: str | None = None, extend: bool = False
+    ) -> None:
+        await self._writes().run(lambda tx: alter.steer(tx, bot, chat, until, reason, extend))
         self._changed.set()
 
     async def suppress(self, bot: int, chat: str, why: str | None, now: float) -> None:
@@ -149,8 +155,8 @@ class SqliteStore:
     async def stats(self, bot: int | None = None) -> Stats:
         return await self._read(lambda db: reads.stats(db, bot))
 
-    async def prune(self, before: float, now: float, limit: int = 1000) -> Pruned:
-        return await self._writes().run(lambda tx: alter.prune(tx, before, now, limit))
+    async def prune(self, before: float, now: float, limit: int = 1000, lift_before: float = 0.0) -> Pruned:
+        return await self._writes().run(lambda tx: alter.prune(tx, before, now, limit, lift_before))
 
     async def watch(self, timeout: float) -> None:
         """Own writes wake at once; other processes' within WATCH_EVERY."""
@@ -171,10 +177,10 @@ class SqliteStore:
 
     def _version(self) -> int:
         """Changes when another connection has committed."""
-        if self._reader is None:
+        if self._watcher is None:
             return 0
         try:
-            version: int = self._reader.execute("PRAGMA data_version").fetchone()[0]
+            version: int = self._watcher.execute("PRAGMA data_version").fetchone()[0]
         except sqlite3.Error as error:
             raise translate(error, self.path) from None
         return version

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import os
 import queue
 import sqlite3
@@ -69,6 +70,7 @@ class Writer:
         self.db = connect(path)
         self._inline = inline
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._lost = False  # the connection is no good any more: the next transaction makes a new one
         self._closed = False
         self._pid = os.getpid()
         self._thread: threading.Thread | None = None
@@ -112,13 +114,20 @@ class Writer:
         while True:
             job = self._jobs.get()
             if job is None:
-                return
+                break
             jobs = [job]
             last = self._gather(jobs)
-            results = self._transact([step for step, _, _ in jobs])
+            try:
+                results = self._transact([step for step, _, _ in jobs])
+            except Exception as error:  # the connection is gone and no new one is to be had: the next batch tries again
+                away = StoreAway(f"{self.path}: {error}", "Run `kurir doctor`.")
+                results = [away] * len(jobs)
             _deliver(jobs, results)
             if last:
-                return
+                break
+        with contextlib.suppress(queue.Empty):
+            while (late := self._jobs.get_nowait()) is not None:
+                _deliver([late], [StoreAway(f"{self.path} is closed", "Use Kurir inside its `async with`.")])
 
     def _gather(self, jobs: list[_Job]) -> bool:
         """Take what else is waiting; True when the end of all work was among it."""
@@ -140,9 +149,11 @@ class Writer:
         return results
 
     def _one_transaction(self, steps: list[Step]) -> list[Any]:
-        db = self.db
         results: list[Any] = []
         try:
+            if self._lost:
+                self.db, self._lost = connect(self.path), False
+            db = self.db
             db.execute("BEGIN IMMEDIATE")
             started = time.perf_counter()
             tx = Transaction(db)
@@ -171,8 +182,9 @@ class Writer:
             if self.db.in_transaction:
                 self.db.execute("ROLLBACK")
         except sqlite3.Error:
-            self.db.close()
-            self.db = connect(self.path)
+            self._lost = True
+            with contextlib.suppress(sqlite3.Error):
+                self.db.close()
 
 
 def _deliver(jobs: list[_Job], results: list[Any]) -> None:
