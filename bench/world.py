@@ -22,7 +22,7 @@ from kurir.core.ids import RANDOM_BITS, make_id
 from kurir.core.message import Draft
 from kurir.core.outcome import Reply
 from kurir.core.pace import Limits
-from kurir.ports import Call, Store, Transport
+from kurir.ports import Call, Listener, Store, Transport
 from kurir.settings import make_bot
 from kurir.stores.sqlite import SqliteStore
 
@@ -167,13 +167,30 @@ class Ends:
         await self._reached.wait()
 
 
+class Heard:
+    """A listener that tells when a message has ended, without a look at the store."""
+
+    def __init__(self) -> None:
+        self._ended: dict[str, asyncio.Event] = {}
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Settled) and event.state.final:
+            self._of(event.claim.id).set()
+
+    async def end_of(self, id: str) -> None:
+        await asyncio.wait_for(self._of(id).wait(), 60)
+
+    def _of(self, id: str) -> asyncio.Event:
+        return self._ended.setdefault(id, asyncio.Event())
+
+
 def make_kurir(
     path: Path,
     *,
     courier: bool = False,
     url: str = "http://127.0.0.1:9",
     transport: Transport | None = None,
-    listeners: Iterable[Ends] = (),
+    listeners: Iterable[Listener] = (),
 ) -> Kurir:
     """Kurir on a SQLite file, limits off, and whatever the environment says left aside."""
     bots = (make_bot("bench", TOKEN, Limits(on=False)),)

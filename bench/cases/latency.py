@@ -17,7 +17,7 @@ from bench.floors import BareTable, row
 from bench.report import Figure, Target
 from bench.rounds import percentile, take_turns
 from bench.upstream import Upstream, upstream
-from bench.world import OFFSET, TOKEN, Run, copied, make_kurir, params, stocked
+from bench.world import OFFSET, TOKEN, Heard, Run, copied, make_kurir, params, stocked
 from kurir import Kurir, Priority
 
 FIRST_CHAT = 50_000_000  # none that something else is sent to
@@ -88,13 +88,13 @@ async def _idle(server: Upstream, folder: Path, count: int) -> tuple[list[float]
     mine: dict[int, float] = {}
     floor: dict[int, float] = {}
     table = BareTable(folder / "bare.db")
-    async with (
-        make_kurir(folder / "kurir.db", courier=True, url=server.url) as kurir,
-        aiohttp.ClientSession() as session,
-    ):
-        await _warm_up(kurir)
+    heard = Heard()
+    made = make_kurir(folder / "kurir.db", courier=True, url=server.url, listeners=(heard,))
+    async with made as kurir, aiohttp.ClientSession() as session:
+        for _ in range(20):
+            await _sent(kurir, heard, 0)
         for chat in range(FIRST_CHAT, FIRST_CHAT + count):
-            mine[chat] = await _sent(kurir, chat)
+            mine[chat] = await _sent(kurir, heard, chat)
             await asyncio.sleep(rng.uniform(0.005, 0.02))
             floor[chat] = await _bare(table, session, server.url, -chat)
             await asyncio.sleep(rng.uniform(0.005, 0.02))
@@ -106,17 +106,11 @@ async def _idle(server: Upstream, folder: Path, count: int) -> tuple[list[float]
     )
 
 
-async def _warm_up(kurir: Kurir) -> None:
-    for _ in range(20):
-        receipt = await kurir.submit("sendMessage", params(0))
-        await receipt.delivered(30)
-
-
-async def _sent(kurir: Kurir, chat: int, priority: Priority = Priority.NORMAL) -> float:
+async def _sent(kurir: Kurir, heard: Heard, chat: int, priority: Priority = Priority.NORMAL) -> float:
     """Hand over and see it through; answers when that began."""
     began = time.time()
     receipt = await kurir.submit("sendMessage", params(chat), priority=priority)
-    await receipt.delivered(30)
+    await heard.end_of(receipt.id)
     return began
 
 
@@ -139,10 +133,11 @@ def _under(run: Run, server: Upstream, stock: Path | None, probes: int, priority
 
     async def measure(path: Path) -> dict[int, float]:
         began: dict[int, float] = {}
-        async with make_kurir(path, courier=True, url=server.url) as kurir:
+        heard = Heard()
+        async with make_kurir(path, courier=True, url=server.url, listeners=(heard,)) as kurir:
             await asyncio.sleep(0.5)  # the backlog is flowing
             for probe in range(probes):
-                began[FIRST_CHAT + probe] = await _sent(kurir, FIRST_CHAT + probe, priority)
+                began[FIRST_CHAT + probe] = await _sent(kurir, heard, FIRST_CHAT + probe, priority)
                 await asyncio.sleep(0.02)
         return began
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
@@ -28,11 +29,15 @@ def one(run: Run) -> list[Figure]:
         {
             "Kurir": lambda: _kurir(run, lambda kurir: _in_turn(kurir, count), count),
             "bare commit": lambda: _bare_one(run, count),
+            "bare writer thread": lambda: _bare_group(run, count, 1),
         },
         run.say,
     )
     target = Target("ratio", 0.7, about="about 1,000/s")
-    return [compared("submit one by one", "/s", measured, "Kurir", "bare commit", target)]
+    return [
+        compared("submit one by one", "/s", measured, "Kurir", "bare commit", target),
+        compared("  the same, beside one that does not block its loop", "/s", measured, "Kurir", "bare writer thread"),
+    ]
 
 
 def hundred(run: Run) -> list[Figure]:
@@ -42,7 +47,7 @@ def hundred(run: Run) -> list[Figure]:
         run.rounds,
         {
             "Kurir": lambda: _kurir(run, lambda kurir: _at_once(kurir, count), count),
-            "bare group commit": lambda: _bare_group(run, count),
+            "bare group commit": lambda: _bare_group(run, count, SUBMITTERS),
         },
         run.say,
     )
@@ -78,6 +83,8 @@ def _kurir(run: Run, work: Callable[[Kurir], Awaitable[None]], count: int) -> fl
         async with make_kurir(path) as kurir:
             for chat in range(WARM_UP):
                 await kurir.submit("sendMessage", params(chat))
+            gc.collect()
+            gc.freeze()  # what was made beforehand is not to be looked through again and again
             began = time.perf_counter()
             await work(kurir)
             return count / (time.perf_counter() - began)
@@ -95,7 +102,7 @@ async def _at_once(kurir: Kurir, count: int) -> None:
     async def submit(chat: int) -> None:
         await kurir.submit("sendMessage", params(chat % CHATS))
 
-    await _share(count, submit)
+    await _share(count, SUBMITTERS, submit)
 
 
 async def _in_batches(kurir: Kurir, all_: Sequence[Sequence[Message]]) -> None:
@@ -103,15 +110,15 @@ async def _in_batches(kurir: Kurir, all_: Sequence[Sequence[Message]]) -> None:
         await kurir.submit(messages)
 
 
-async def _share(count: int, step: Callable[[int], Awaitable[None]]) -> None:
-    """`count` steps, shared by SUBMITTERS tasks."""
+async def _share(count: int, tasks: int, step: Callable[[int], Awaitable[None]]) -> None:
+    """`count` steps, shared by `tasks`."""
     numbers: Iterator[int] = iter(range(count))
 
     async def work() -> None:
         for number in numbers:
             await step(number)
 
-    await asyncio.gather(*(work() for _ in range(SUBMITTERS)))
+    await asyncio.gather(*(work() for _ in range(tasks)))
 
 
 # ---------------------------------------------------------------- floors
@@ -130,11 +137,11 @@ def _bare_one(run: Run, count: int) -> float:
     return count / spent
 
 
-def _bare_group(run: Run, count: int) -> float:
+def _bare_group(run: Run, count: int, submitters: int) -> float:
     async def measure(table: BareTable) -> float:
         writer = GroupCommit(table)
         began = time.perf_counter()
-        await _share(count, lambda number: writer.insert(row(number)))
+        await _share(count, submitters, lambda number: writer.insert(row(number)))
         spent = time.perf_counter() - began
         writer.close()
         return count / spent
