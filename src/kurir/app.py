@@ -119,6 +119,7 @@ class Kurir(Conveniences):
             spool=self._spool,
             emit=self._hub.emit,
             local=self.settings.local_server,
+            soon=self._soon,
         )
         self._transport: Transport | None = None
         self._supervisor: Supervisor | None = None
@@ -157,6 +158,10 @@ class Kurir(Conveniences):
             asyncio.create_task(self._supervisor.run(), name="kurir-supervisor"),
             asyncio.create_task(housekeeping.run(), name="kurir-housekeeping"),
         ]
+
+    def _soon(self, bots: set[int]) -> None:
+        if self._supervisor is not None:
+            self._supervisor.wake(bots)
 
     def _courier(self, tools: Tools) -> Any:
         bots = {bot.id: bot for bot in self.settings.bots}

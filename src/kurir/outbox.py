@@ -68,6 +68,7 @@ class Outbox:
         spool: Spool | None,
         emit: Callable[[Event], None],
         local: bool = False,
+        soon: Callable[[set[int]], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._bots = bots
@@ -75,6 +76,7 @@ class Outbox:
         self._rng = rng
         self._spool = spool
         self._emit = emit
+        self._soon = soon  # hears of which bots there will be something to claim
         self._local = local  # a local Bot API server: larger files
 
     async def submit(self, messages: Sequence[Message]) -> list[Accepted]:
@@ -94,6 +96,7 @@ class Outbox:
                 if len(messages) == 1:
                     raise
                 raise type(error)(f"messages[{index}].{error.field}", _what(error), error.remedy) from None
+        self._soon({draft.bot for draft in drafts})
         accepted = await self._store.submit(drafts, now)
         self._emit(Submitted(tuple(drafts), tuple(accepted)))
         return accepted

@@ -11,7 +11,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -242,8 +242,11 @@ def _bots(environ: Mapping[str, str], table: Mapping[str, Any]) -> tuple[Bot, ..
         bots.append(make_bot(name, entry.get("token"), limits))
     if token := environ.get("KURIR_BOT_TOKEN"):
         bot = make_bot("default", token, common)
-        bots = [b for b in bots if b.id != bot.id]
-        bots.insert(0, bot)
+        same = [b for b in bots if b.id == bot.id]
+        if same:  # a bot of the file: the environment brings its token, the file its name and pace
+            bots[bots.index(same[0])] = replace(same[0], token=bot.token)
+        else:
+            bots.insert(0, bot)
     ids = [bot.id for bot in bots]
     if len(set(ids)) != len(ids):
         raise InvalidSetting("bots", "name the same bot twice", "Keep one entry for each token.")

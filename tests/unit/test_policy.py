@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kurir.core.message import DEFAULT_OPTIONS, Options
-from kurir.core.policy import Policy, delay_after, exponential, fixed, patience
+from kurir.core.policy import Policy, delay_after, exponential, fixed
 
 POLICY = Policy()
 
@@ -61,9 +61,3 @@ def test_a_backoff_without_max_attempts_tries_once_more_than_it_has_delays() -> 
 def test_an_empty_backoff_is_one_try_unless_more_are_asked_for() -> None:
     assert delays(Options(backoff=())) == []
     assert delays(Options(backoff=(), max_attempts=3)) == [0, 0]
-
-
-def test_patience_is_the_sum_of_the_delays() -> None:
-    assert patience(POLICY, Options()) == sum(POLICY.quick) + sum(POLICY.slow)
-    assert patience(POLICY, Options(max_attempts=3)) == 3
-    assert patience(POLICY, Options(backoff=(5, 5))) == 10

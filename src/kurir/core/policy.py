@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .message import Options
@@ -42,11 +41,3 @@ def exponential(base: float = 1.0, tries: int = 5) -> tuple[float, ...]:
 def fixed(delay: float, tries: int = 5) -> tuple[float, ...]:
     """The same delay, in seconds, between `tries` tries."""
     return (float(delay),) * max(0, tries - 1)
-
-
-def patience(policy: Policy, options: Options) -> float:
-    """Seconds between the first try and the last, at least."""
-    delays: Sequence[float] = options.backoff if options.backoff is not None else policy.quick + policy.slow
-    if options.max_attempts is not None:
-        delays = delays[: options.max_attempts - 1]
-    return sum(delays)

@@ -116,12 +116,17 @@ class Supervisor:
                 courier.wake()
             await self._clock.sleep(WAKE_EVERY)
 
+    def wake(self, bots: Iterable[int]) -> None:
+        """There is something to claim, or will be: a claim that stands right behind a submit in the store's queue finds
+        it, and shares its commit."""
+        for bot in bots:
+            if bot in self._couriers:
+                self._couriers[bot][0].wake()
+
     def hear(self, event: object) -> None:
         """A listener: our own submissions wake the courier without a detour."""
         if isinstance(event, Submitted):
-            for bot in {draft.bot for draft in event.drafts}:
-                if bot in self._couriers:
-                    self._couriers[bot][0].wake()
+            self.wake({draft.bot for draft in event.drafts})
 
     async def stop(self, grace: float) -> None:
         """Stop all couriers cleanly within `grace` seconds and give up their leases."""

@@ -16,7 +16,7 @@ from kurir.stores.named import migrations
 
 from . import alter, claims, reads
 from .liveness import Liveness
-from .submit import submit
+from .submit import Submit
 from .writer import Writer, connect, translate
 
 T = TypeVar("T")
@@ -113,7 +113,7 @@ class SqliteStore:
     # ---------------------------------------------------------------- verbs
 
     async def submit(self, drafts: Sequence[Draft], now: float) -> list[Accepted]:
-        accepted = await self._writes().run(lambda tx: submit(tx, drafts, now))
+        accepted = await self._writes().run(Submit(drafts, now))
         self._changed.set()
         return accepted
 

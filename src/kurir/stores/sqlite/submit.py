@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 
 from kurir.core.errors import KeyConflict
 from kurir.core.message import DEFAULT_OPTIONS, Accepted, Draft, State
@@ -13,27 +14,43 @@ from . import lanes
 from .transaction import STATE_OF, Code, Q, Transaction
 
 
+class Submit:
+    """The verb as a step of the writer. Neighbours that are `simple` are carried out together: see `submit_together`."""
+
+    __slots__ = ("drafts", "now", "simple")
+
+    def __init__(self, drafts: Sequence[Draft], now: float) -> None:
+        self.drafts = drafts
+        self.now = now
+        self.simple = _all_simple(drafts)
+
+    def __call__(self, tx: Transaction) -> list[Accepted]:
+        return submit(tx, self.drafts, self.now)
+
+
+def submit_together(tx: Transaction, steps: Sequence[Submit]) -> list[list[Accepted]]:
+    """What each of the steps answers: simple drafts cannot refuse one another, so several batches are one."""
+    accepted = iter(_enter(tx, [draft for step in steps for draft in step.drafts], steps[-1].now))
+    return [list(islice(accepted, len(step.drafts))) for step in steps]
+
+
 def submit(tx: Transaction, drafts: Sequence[Draft], now: float) -> list[Accepted]:
     """See `ports.Store.submit`. Raises KeyConflict before anything is written."""
-    if not drafts:
-        return []
+    if _all_simple(drafts):
+        return _enter(tx, drafts, now)
     known = check_keys(tx, drafts)
-    if not known and not any(draft.coalesce or draft.force for draft in drafts):
-        entered = _enter(tx, list(enumerate(drafts)), now)
-        if len(drafts) > 1:
-            entered.sort(key=_index_of)
-        return [accepted for _, accepted in entered]
     answers = [known.get(index) for index in range(len(drafts))]
     fresh = [(index, draft) for index, draft in enumerate(drafts) if answers[index] is None]
     for run in _runs(fresh):
-        for index, accepted in _enter(tx, run, now):
+        for (index, _), accepted in zip(run, _enter(tx, [draft for _, draft in run], now), strict=True):
             answers[index] = accepted
     ids = {a.id: a for a in answers if a is not None and not a.duplicate}
     return [replace(a, state=ids[a.id].state) if a.duplicate and a.id in ids else a for a in answers if a is not None]
 
 
-def _index_of(entered: tuple[int, Accepted]) -> int:
-    return entered[0]
+def _all_simple(drafts: Sequence[Draft]) -> bool:
+    """None of them looks at what is stored already, but for its lane."""
+    return not any(draft.key is not None or draft.coalesce or draft.force for draft in drafts)
 
 
 def check_keys(tx: Transaction, drafts: Sequence[Draft]) -> dict[int, Accepted]:
@@ -58,6 +75,7 @@ def check_keys(tx: Transaction, drafts: Sequence[Draft]) -> dict[int, Accepted]:
 
 
 _Indexed = tuple[int, Draft]
+_Numbered = tuple[int, Draft]  # by seq
 
 
 def _runs(drafts: list[_Indexed]) -> list[list[_Indexed]]:
@@ -77,39 +95,42 @@ def _runs(drafts: list[_Indexed]) -> list[list[_Indexed]]:
     return runs
 
 
-def _enter(tx: Transaction, run: list[_Indexed], now: float) -> list[tuple[int, Accepted]]:
-    by_lane: dict[tuple[int, str], list[tuple[int, int, Draft]]] = {}  # (index, seq, draft)
-    seq = tx.take_seqs(len(run))
-    for index, draft in run:
-        by_lane.setdefault((draft.bot, draft.chat), []).append((index, seq, draft))
-        seq += 1
-    if run[0][1].force:
-        lane = lanes.find_lane(tx, run[0][1].bot, run[0][1].chat)
-        if lane and lane.suppressed:
-            tx.db.execute(Q["lift_suppression"], (lane.id,))
+def _enter(tx: Transaction, run: Sequence[Draft], now: float) -> list[Accepted]:
+    by_lane: dict[tuple[int, str], list[_Numbered]] = {}
+    first = tx.take_seqs(len(run))
+    for seq, draft in enumerate(run, first):
+        by_lane.setdefault((draft.bot, draft.chat), []).append((seq, draft))
+    if run and run[0].force:
+        _lift(tx, run[0])
     rows = _Rows()
-    answers: list[tuple[int, Accepted]] = []
+    dead: set[int] = set()
     for (bot, chat), items in by_lane.items():
         lane_id, suppressed = _enter_lane(tx, bot, chat, items, now, rows)
         if suppressed is None:
-            for index, seq, draft in items:
+            for seq, draft in items:
                 rows.add(seq, lane_id, draft, now)
-                answers.append((index, Accepted(draft.id, State.WAITING)))
         else:
-            reason = f"suppressed: {suppressed}"
-            for index, seq, draft in items:
-                rows.add_dead(seq, lane_id, draft, reason, now)
-                answers.append((index, Accepted(draft.id, State.DEAD)))
+            for seq, draft in items:
+                rows.add_dead(seq, lane_id, draft, f"suppressed: {suppressed}", now)
+                dead.add(seq)
             tx.ended(bot, Code.DEAD, now, len(items))
-        for _, seq, draft in items:
+        for seq, draft in items:
             if draft.metadata or draft.files:
                 _side_rows(tx, seq, draft)
     rows.write_lanes(tx)
-    index, draft = run[0]
-    if draft.coalesce and answers[0][1].state is State.WAITING:
-        _coalesce(tx, lane_id, seq, draft, rows, now)
+    if run and run[0].coalesce and not dead:
+        _coalesce(tx, lane_id, first, run[0], rows, now)
     rows.write_messages(tx)
-    return answers
+    return [
+        Accepted(draft.id, State.DEAD if dead and seq in dead else State.WAITING)
+        for seq, draft in enumerate(run, first)
+    ]
+
+
+def _lift(tx: Transaction, draft: Draft) -> None:
+    lane = lanes.find_lane(tx, draft.bot, draft.chat)
+    if lane and lane.suppressed:
+        tx.db.execute(Q["lift_suppression"], (lane.id,))
 
 
 class _Rows:
@@ -165,12 +186,12 @@ def _seq_of(row: tuple[object, ...]) -> int:
 
 
 def _enter_lane(
-    tx: Transaction, bot: int, chat: str, items: list[tuple[int, int, Draft]], now: float, rows: _Rows
+    tx: Transaction, bot: int, chat: str, items: list[_Numbered], now: float, rows: _Rows
 ) -> tuple[int, str | None]:
     """The lane's id, and why it is suppressed (then it is left as it was)."""
     prio: int | None = None
     head = 0
-    for _, seq, draft in items:
+    for seq, draft in items:
         if draft.due_at <= now and (prio is None or draft.priority < prio):
             prio, head = draft.priority, seq
     n = len(items)

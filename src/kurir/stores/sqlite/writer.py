@@ -10,12 +10,13 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from kurir.core.errors import KurirError, StoreAway, StoreError, StoreFull
 
+from .submit import Submit, submit_together
 from .transaction import Transaction
 
 T = TypeVar("T")
@@ -24,6 +25,7 @@ _Job = tuple[Step, "asyncio.Future[Any] | None", "asyncio.AbstractEventLoop | No
 
 BUSY_TIMEOUT = 10.0  # seconds to wait for another process's transaction
 BATCH_STEPS = 1000  # steps in one transaction at most
+DRAFTS_TOGETHER = 1000  # of several submits that are carried out as one, at most
 BATCH_SECONDS = 0.02  # a transaction takes no further step after this
 
 
@@ -157,11 +159,14 @@ class Writer:
             db.execute("BEGIN IMMEDIATE")
             started = time.perf_counter()
             tx = Transaction(db)
-            for step in steps:
-                try:
-                    results.append(step(tx))
-                except KurirError as error:
-                    results.append(error)
+            for run in _runs(steps):
+                if len(run) > 1:
+                    results += submit_together(tx, run)
+                else:
+                    try:
+                        results.append(run[0](tx))
+                    except KurirError as error:
+                        results.append(error)
                 if time.perf_counter() - started > BATCH_SECONDS:
                     break
             tx.finish()
@@ -185,6 +190,26 @@ class Writer:
             self._lost = True
             with contextlib.suppress(sqlite3.Error):
                 self.db.close()
+
+
+def _runs(steps: list[Step]) -> Iterator[list[Any]]:
+    """Steps that can be carried out as one, neighbours all; most stand alone."""
+    together: list[Submit] = []
+    drafts = 0
+    for step in steps:
+        if isinstance(step, Submit) and step.simple and (not together or drafts + len(step.drafts) <= DRAFTS_TOGETHER):
+            drafts = len(step.drafts) + (drafts if together else 0)
+            together.append(step)
+            continue
+        if together:
+            yield together
+            together = []
+        if isinstance(step, Submit) and step.simple:
+            together, drafts = [step], len(step.drafts)
+        else:
+            yield [step]
+    if together:
+        yield together
 
 
 def _deliver(jobs: list[_Job], results: list[Any]) -> None:
