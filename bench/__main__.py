@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ def main() -> int:
     options = _options()
     if options.install_peers:
         return _install_peers()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what is on disk is cleared away
     console = Console(width=None if sys.stdout.isatty() else 140)
     started, about = datetime.now(UTC), report.machine()
     names = options.only or list(CASES)

@@ -30,6 +30,8 @@ def apart(name: str, tmp: Path, quick: bool, say: Callable[[str], None]) -> list
                 figures = told
     except EOFError:
         process.join()
+    finally:
+        process.terminate()
     return figures
 
 
