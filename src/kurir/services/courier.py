@@ -95,6 +95,7 @@ class Courier:
             for task in done:
                 task.result()
         finally:
+            self._stopping = True  # what is cancelled below starts no helper any more
             for task in (settles, claims, *self._helpers.values(), *self._carriers):
                 task.cancel()
 
