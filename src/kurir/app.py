@@ -39,10 +39,12 @@ from .ports import (
     SystemClock,
     Transport,
 )
-from .services.courier import Courier, Tools
+from .services.courier import Courier
 from .services.housekeeping import Housekeeping, Retention
+from .services.matching import change_matching
 from .services.receipts import Receipt, Waiting
 from .services.supervisor import Supervisor
+from .services.tools import Tools
 from .settings import KNOBS, Settings, load, make_bot, pace
 from .stores.memory import MemoryStore
 from .stores.sqlite import SqliteStore
@@ -260,15 +262,7 @@ class Kurir(Conveniences):
 
     async def change_all(self, change: Change, **conditions: Any) -> int:
         """Retry (`Requeue()`), cancel (`Cancel()`) or purge (`Purge()`) all that match; answers how many it was."""
-        total, query = 0, replace(self._asked(conditions), oldest_first=True)
-        while True:  # look first, then change what was found: what comes back meanwhile is not touched twice
-            page = await self.store.find(query)
-            if page.items:
-                found = replace(query, ids=tuple(record.id for record in page.items), cursor=None)
-                total += len(await self.store.alter(found, change, self._clock.now()))
-            if page.next is None:
-                return total
-            query = replace(query, cursor=page.next)
+        return len(await change_matching(self.store, self._clock, self._asked(conditions), change))
 
     async def prune(self, older_than: float) -> int:
         """Remove what ended more than `older_than` seconds ago, its idempotency keys, and the files only it needed;

@@ -3,6 +3,7 @@ how to treat the message (`priority`, `idempotency_key`, `due_at`, ... see `Mess
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -19,11 +20,11 @@ def message(method: str, params: dict[str, Any]) -> Message:
     return Message(method, {name: value for name, value in params.items() if value is not None}, **treatment)
 
 
-class Conveniences:
+class Conveniences(ABC):
     """Mixed into `Kurir`. Each returns a receipt once the message is durable, and raises what `submit` raises."""
 
-    async def submit(self, message: Message, /) -> Receipt:
-        raise NotImplementedError
+    @abstractmethod
+    async def submit(self, message: Message, /) -> Receipt: ...
 
     async def _send(self, method: str, chat_id: int | str, **params: Any) -> Receipt:
         return await self.submit(message(method, {"chat_id": chat_id, **params}))

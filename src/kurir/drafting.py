@@ -6,6 +6,7 @@ What only Telegram can judge (the length of a text after parsing, entities, righ
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
@@ -156,10 +157,12 @@ def _check_params(method: str, params: Mapping[str, Any]) -> None:
     elif isinstance(chat, str) and (not chat.strip() or not BLANKS.isdisjoint(chat.strip())):
         raise InvalidMessage("params.chat_id", f"{chat!r} is no chat", "Give a number, or @channelname.")
     for name, value in params.items():
-        if name in _TEXTS and not isinstance(value, str):
+        if name in _TEXTS and value is not None and not isinstance(value, str):
             _wrong(name, value, "a string")
         if name in _NUMBERS and (isinstance(value, bool) or not isinstance(value, int | float | str)):
             _wrong(name, value, "a number")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InvalidMessage(f"params.{name}", f"is {value}, which JSON cannot say", "Give a finite number.")
     items = album_items(method, params) if "media" in params or method == "sendMediaGroup" else None
     if items is not None and not 2 <= items <= 10:
         raise InvalidMessage(

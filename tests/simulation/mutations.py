@@ -195,11 +195,11 @@ def outage_unseen() -> Iterator[None]:
     real = Courier._room
 
     def room(self: Courier) -> Any:
-        since, self.link.outage_since = self.link.outage_since, None
+        since, self.reach.link.outage_since = self.reach.link.outage_since, None
         try:
             return real(self)
         finally:
-            self.link.outage_since = since
+            self.reach.link.outage_since = since
 
     async def turn(self: Courier, claim: Claim, paid: bool) -> float | None:
         return None

@@ -512,3 +512,14 @@ def test_a_key_twice_in_a_batch_with_one_body_is_one_message(door: Door) -> None
 
 def test_nothing_is_nothing(door: Door) -> None:
     assert door.submit() == []
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_json_cannot_say_is_refused(door: Door, value: float) -> None:
+    place = {"chat_id": 1, "latitude": value, "longitude": 0.0}
+    assert "finite" in door.refused("params.latitude", Message("sendLocation", place)).remedy
+
+
+def test_an_optional_text_may_be_none_as_json_null_is(door: Door) -> None:
+    kept = door.draft("sendPhoto", {"chat_id": 1, "photo": "file-id", "caption": None})
+    assert orjson.loads(kept.params)["caption"] is None

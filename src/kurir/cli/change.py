@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from kurir.core.message import State
-from kurir.ports import Cancel, Change, Query, Requeue
+from kurir.ports import Cancel, Change, Query, Requeue, SystemClock
+from kurir.services.matching import change_matching
 
 from .asking import confirm
 from .context import App, json_option, pass_app
-from .filters import change_matching, filter_options, given_any, query
+from .filters import filter_options, given_any, query
 from .loop import run
 from .opening import open_kurir
 
@@ -79,7 +79,7 @@ async def change_all(app: App, matching: Query, change: Change, words: tuple[str
     what = f"{verb} all messages that are {' or '.join(matching.states) or 'in any state'}"
     confirm(app, f"{what} and match" if _narrowed(matching) else what, yes=yes)
     async with open_kurir(app) as kurir:
-        changed = await change_matching(kurir, matching, change, time.time())
+        changed = await change_matching(kurir.store, SystemClock(), matching, change)
     if app.json:
         app.emit({done: len(changed), "ids": changed})
     else:

@@ -11,7 +11,7 @@ import click
 from kurir.app import Kurir
 from kurir.core.message import Priority, Record, State
 from kurir.core.methods import canonical, chat_name
-from kurir.ports import Change, Query, Requeue
+from kurir.ports import Query
 
 from .compose import pairs
 from .context import App
@@ -82,18 +82,4 @@ async def records(kurir: Kurir, query: Query, most: int | None = None) -> AsyncI
         if page.next is None:
             return
         left = None if left is None else left - len(page.items)
-        query = replace(query, cursor=page.next)
-
-
-async def change_matching(kurir: Kurir, query: Query, change: Change, now: float) -> list[str]:
-    """Change each message that matches, once: what is retried and dies again at once is not taken up anew."""
-    changed: list[str] = []
-    query = replace(query, oldest_first=isinstance(change, Requeue))  # a retry keeps their order
-    while True:
-        page = await kurir.store.find(query)
-        if page.items:
-            ids = tuple(record.id for record in page.items)
-            changed += await kurir.store.alter(Query(ids=ids, limit=PAGE, oldest_first=True), change, now)
-        if page.next is None:
-            return changed
         query = replace(query, cursor=page.next)

@@ -12,48 +12,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from kurir.core.events import (
     Crashed,
-    Event,
     Fenced,
-    OutageBegan,
-    OutageEnded,
     PaceChanged,
     Paused,
     Recovered,
     Settled,
 )
-from kurir.core.judge import StopBot
 from kurir.core.message import Attempt, Claim, Priority, State
 from kurir.core.methods import cost, is_group
 from kurir.core.outcome import Delivered, Throttled
 from kurir.core.pace import Pace
-from kurir.delivery import Delivery, Tried
-from kurir.ports import Clock, Lease, Settlement, Store
+from kurir.delivery import Delivery
+from kurir.ports import Lease, Settlement
 
 from .insistence import Insistence
 from .line import TOO_FAR, Line
+from .reach import Reach
+from .tools import Tools
 
 LOOKAHEAD = 0.1  # seconds of the bot's pace that are claimed ahead
 LEASE_MARGIN = 0.5  # seconds before the lease's end at which nothing is sent any more
 UPLOAD_WAITERS = 10  # claims that wait here for another one's upload; more of them wait in the store ...
 UPLOAD_LOOK = 1.0  # ... for so many seconds
 ADOPT_AT_ONCE = 500
-REVIVE_EVERY = 30.0  # seconds between looks at whether a refused token works again
-REFUSED = "refused: "  # how `paused_why` begins when Telegram stopped the bot
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What every courier of a process shares."""
-
-    store: Store
-    clock: Clock
-    emit: Callable[[Event], None]
-    concurrency: int = 100  # messages of one bot in flight at once
 
 
 class Courier:
@@ -62,7 +47,6 @@ class Courier:
     def __init__(self, bot: int, delivery: Delivery, pace: Pace, tools: Tools) -> None:
         self.bot = bot
         self.pace = pace
-        self.link = delivery.link
         self.in_flight = 0  # claims not yet settled durably
         self._delivery = delivery
         self._store = tools.store
@@ -77,7 +61,7 @@ class Courier:
         self._wake = asyncio.Event()
         self._lines = (Line(self._clock), Line(self._clock))  # who waits for a turn: free calls, paid ones
         self._carriers: set[asyncio.Task[None]] = set()
-        self._helpers: dict[str, asyncio.Task[None]] = {}
+        self.reach = Reach(bot, delivery, pace, tools, self._insist, self.wake)
         self._upload_waiters = 0
         self._look_later = False  # much of what is claimed waits for an upload: no hurry
         self._unsettled: list[Settlement] = []
@@ -95,17 +79,14 @@ class Courier:
             for task in done:
                 task.result()
         finally:
-            self._stopping = True  # what is cancelled below starts no helper any more
-            for task in (settles, claims, *self._helpers.values(), *self._carriers):
+            self._stopping = True
+            self.reach.close()
+            for task in (settles, claims, *self._carriers):
                 task.cancel()
 
     def renew(self, lease: Lease) -> None:
         """The lease was prolonged, or the bot was paused or resumed by hand."""
-        was, now = self._lease.paused_until, self._clock.now()
-        if was > now and lease.paused_until != was and self.pace.paused_until == was:
-            self.pace.pause(0)  # lifted or shortened by hand; a pause of our own since then stays
-        if lease.paused_until > now:
-            self.pace.pause(lease.paused_until)
+        self.reach.leased(self._lease, lease)
         self._lease = lease
         self._wake.set()
 
@@ -117,6 +98,7 @@ class Courier:
         """Claim nothing more, hand back what has not left, wait up to `grace` seconds for answers. What is then still
         unanswered is in doubt, and recorded as such. Returns when all of it is durable, or the store is away."""
         self._stopping = True
+        self.reach.stop()
         self._wake.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
@@ -131,15 +113,13 @@ class Courier:
         while self.in_flight and self._clock.now() < deadline:
             self._to_settle.set()
             await self._clock.sleep(0.01)
+        await self.reach.noted(max(0.0, deadline - self._clock.now()))
         self._stopped.set()
 
     # ---------------------------------------------------------------- claiming
 
     async def _recover_and_claim(self, lease: Lease) -> None:
-        if lease.paused_until > self._clock.now():
-            self.pace.pause(lease.paused_until)
-        if math.isinf(lease.paused_until) and (lease.paused_why or "").startswith(REFUSED):
-            self._help("revive", self._revive)
+        self.reach.leased(None, lease)
         await self._recover(lease)
         await self._claims()
 
@@ -210,7 +190,7 @@ class Courier:
     def _room(self) -> tuple[int, float | None]:
         """How many to claim now; if none, when to look again (None: when woken)."""
         now = self._clock.now()
-        if self.link.outage_since is not None or not self._may_send(now):
+        if self.reach.out or not self._may_send(now):
             return 0, None
         room = self._concurrency - self.in_flight
         if room <= 0:
@@ -295,7 +275,7 @@ class Courier:
             settlement = replace(settlement, chat_at=self._throttled(claim, tried.outcome, left_at, paid))
         elif isinstance(tried.outcome, Delivered):
             self.pace.answered(left_at, paid)
-        self._consider(tried)
+        self.reach.consider(tried)
         return settlement
 
     async def _upload(self, claim: Claim, paid: bool) -> float | None:
@@ -319,7 +299,7 @@ class Courier:
     def _obstacle(self, claim: Claim) -> float | None:
         """Why the claim has to go back: its chat hears nothing before the answer (0: no matter of the chat)."""
         now = self._clock.now()
-        if self._stopping or self.link.outage_since is not None or not self._may_send(now):
+        if self._stopping or self.reach.out or not self._may_send(now):
             return 0.0
         chat_at = self.pace.chat_slot(claim.chat, is_group(claim.chat), now, cost(claim.method))
         return chat_at if chat_at > now else None
@@ -343,24 +323,10 @@ class Courier:
         pause = self.pace.throttled(claim.chat, group, now, outcome.retry_after, left_at, paid)
         self._emit(Paused(self.bot, claim.chat, pause.chat_until, outcome.reason))
         if pause.bot_until is not None:
-            self._pause_bot(pause.bot_until, outcome.reason)
+            self.reach.pause(pause.bot_until, outcome.reason)
         for correction in self.pace.corrections():
             self._emit(PaceChanged(self.bot, correction.scope, correction.rate))
         return pause.chat_until
-
-    def _consider(self, tried: Tried) -> None:
-        """What an attempt says about the bot and the way to Telegram."""
-        if isinstance(tried.verdict, StopBot):
-            self._pause_bot(math.inf, REFUSED + tried.verdict.reason)
-            self._help("revive", self._revive)
-        if self.link.outage_since is not None:
-            if not tried.infrastructure:
-                self._back()
-            elif not self._helped("probe"):
-                self._emit(OutageBegan(self.bot, self.link.why))
-                self._help("probe", self._probe)
-        elif self.link.suspicious:
-            self._help("probe", self._suspect)
 
     # ---------------------------------------------------------------- settling
 
@@ -391,59 +357,6 @@ class Courier:
             self._emit(Fenced(s.claim))
         elif s.attempt is not None or s.state is not State.WAITING:
             self._emit(Settled(s.claim, s.state, s.reason, s.result, s.due_at, now))
-
-    # ---------------------------------------------------------------- outages and stops
-
-    def _help(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Run a helper unless it runs already."""
-        if not self._stopping and not self._helped(name):
-            self._helpers = {other: task for other, task in self._helpers.items() if not task.done()}
-            self._helpers[name] = asyncio.ensure_future(work())
-
-    def _helped(self, name: str) -> bool:
-        """Whether that helper is at work."""
-        helper = self._helpers.get(name)
-        return helper is not None and not helper.done()
-
-    async def _probe(self) -> None:
-        """One probe at a time until Telegram answers."""
-        while self.link.outage_since is not None:
-            await self._clock.sleep(self.link.next_probe())
-            if self.link.outage_since is not None and await self._delivery.probe():
-                self._back()
-
-    async def _suspect(self) -> None:
-        """Breaks in a row in few chats: does anything get through?"""
-        await self._delivery.probe()
-        if self.link.outage_since is not None:
-            self._emit(OutageBegan(self.bot, self.link.why))
-            await self._probe()
-
-    def _back(self) -> None:
-        if self.link.outage_since is not None:
-            self._emit(OutageEnded(self.bot, self.link.recovered(self._clock.now())))
-            self._wake.set()
-
-    def _pause_bot(self, until: float, why: str) -> None:
-        self.pace.pause(until)
-        self._emit(Paused(self.bot, None, until, why))
-        self._help(
-            f"pause-{until:.0f}",
-            lambda: self._insist("steer", lambda: self._store.steer(self.bot, until=until, reason=why, extend=True)),
-        )
-
-    async def _revive(self) -> None:
-        """Telegram refused the bot itself: look now and then whether it takes the token again."""
-        while True:
-            await self._clock.sleep(REVIVE_EVERY)
-            if not (self._lease.paused_why or "").startswith(REFUSED):
-                return  # somebody has taken it into their own hands
-            if await self._delivery.token_works():
-                self.pace.pause(0)
-                await self._insist("steer", lambda: self._store.steer(self.bot, until=0.0))
-                self._emit(Paused(self.bot, None, 0.0, "Telegram takes the token again"))
-                self._wake.set()
-                return
 
 
 def _is_paid(claim: Claim) -> bool:

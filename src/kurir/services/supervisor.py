@@ -9,7 +9,8 @@ from kurir.core.errors import StoreError
 from kurir.core.events import Crashed, Leased, StoreBack, StoreTrouble, Submitted, Unleased
 from kurir.ports import Lease
 
-from .courier import Courier, Tools
+from .courier import Courier
+from .tools import Tools
 
 LEASE_SECONDS = 10.0  # a standby takes over so long after a holder was last heard of
 RENEW_EVERY = 3.0  # seconds

@@ -1,0 +1,19 @@
+"""What every courier of a process shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kurir.core.events import Event
+from kurir.ports import Clock, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The store, the time, who hears of events, and how much may be in flight."""
+
+    store: Store
+    clock: Clock
+    emit: Callable[[Event], None]
+    concurrency: int = 100  # messages of one bot in flight at once
