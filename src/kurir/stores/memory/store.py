@@ -139,9 +139,13 @@ class MemoryStore:
         )
 
     def _recent(self, bot: Bot, now: float) -> Iterator[tuple[str, float]]:
-        for started_at, _, seq in sorted(bot.recent):
-            if started_at > now - RECENT and (message := self._book.messages.get(seq)):
-                yield self._lanes.of(message).chat, started_at
+        found = [
+            (started_at, self._lanes.of(message).chat)
+            for started_at, _, seq in bot.recent
+            if started_at > now - RECENT and (message := self._book.messages.get(seq))
+        ]
+        for started_at, chat in sorted(found):
+            yield chat, started_at
 
     async def claim(self, lease: Lease, now: float, limit: int, low: int = 0) -> Claimed:
         bot = self._lanes.bot(lease.bot)

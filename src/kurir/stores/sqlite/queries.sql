@@ -78,7 +78,7 @@ SELECT 1 FROM lane WHERE bot = ? AND prio IN (0, 1, 2, 3) AND next_at = 9e999 AN
 -- name: recent_attempts
 SELECT l.chat, a.started_at FROM attempt a JOIN message m ON m.seq = a.seq JOIN lane l ON l.id = m.lane
 WHERE a.rowid > (SELECT max(rowid) - 200000 FROM attempt) AND a.started_at > :since AND m.bot = :bot
-ORDER BY a.started_at, a.rowid
+ORDER BY a.started_at, l.chat
 
 -- name: pause_bot
 UPDATE bot SET paused_until = :until, paused_why = :reason
