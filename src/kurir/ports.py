@@ -1,6 +1,8 @@
 """The ports: what the engine needs of the world. Concrete classes are chosen in `app.py` alone.
 
-`Store` keeps facts; its contract is written here once and tested over every store by `tests/contract`.
+`Store` keeps facts; its contract is written here once and tested over every store by `tests/contract`. Its verbs are
+thirteen, one more than a port should have: people look at lanes (`lanes`), and nothing else tells what holds a chat back.
+`KeyStore`, a port of its own that every store also serves, keeps the API keys of the doors.
 `Transport` makes one HTTP call. `Clock` tells time and sleeps. A `Listener` hears frozen events.
 """
 
@@ -62,6 +64,7 @@ class Call:
     params: bytes = field(repr=False)
     parts: tuple[Part, ...] = ()
     timeout: float | None = None  # seconds to wait for the answer; None = the transport's own
+    test: bool = False  # the bot lives in Telegram's test environment
 
 
 class Transport(Protocol):
@@ -89,9 +92,7 @@ class Lease:
     paused_until: float = 0.0  # the bot sends nothing before; `inf` = until resumed
     paused_why: str | None = None
     orphans: bool = False  # lanes are in flight under an older token: `adopt` them before claiming
-    lone: str | None = (
-        None  # on change of holder: the id of the message that alone was in flight under the newest of them
-    )
+    lone: str | None = None  # on change of holder: id of the message that alone was in flight under the newest of them
     recent: tuple[tuple[str, float], ...] = ()  # (chat, started_at) of the last minute's attempts; on change of holder
 
 
@@ -127,9 +128,10 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which messages; all given conditions hold. Empty `states` = any."""
+    """Which messages; all given conditions hold. Empty `ids`, `seqs`, `states` = any."""
 
     ids: tuple[str, ...] = ()
+    seqs: tuple[int, ...] = ()  # `Record.seq`
     bot: int | None = None
     states: tuple[State, ...] = ()
     chat: str | None = None  # lane name
@@ -151,6 +153,40 @@ class Query:
 @dataclass(frozen=True, slots=True)
 class Page:
     items: tuple[Record, ...]
+    next: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A (bot, chat) as people see it."""
+
+    bot: int
+    chat: str
+    waiting: int = 0  # includes what is in flight
+    sending: bool = False  # a message of it is in flight
+    next_at: float | None = None  # when its next may leave at the earliest; None: nothing waits, or one is in flight
+    chat_at: float = 0.0  # hears nothing before (cool-down or pause; `inf`: until resumed)
+    head: str | None = None  # id of the message in flight, or whose turn it is; None: none waits, or all are `later`
+    suppressed: str | None = None  # why nobody writes to it, in Telegram's words
+    suppressed_at: float | None = None
+    moved_to: str | None = None  # the chat has this id now; all else is told of the lane of that id
+
+
+@dataclass(frozen=True, slots=True)
+class LaneQuery:
+    """Which lanes; all given conditions hold."""
+
+    bot: int | None = None
+    chat: str | None = None  # exact lane name; the name of a chat that moved answers its alias
+    waiting: bool = False  # only lanes with something waiting
+    suppressed: bool = False  # only suppressed ones
+    limit: int = 100  # to 1,000
+    cursor: str | None = None  # from `LanePage.next`
+
+
+@dataclass(frozen=True, slots=True)
+class LanePage:
+    items: tuple[Lane, ...]
     next: str | None = None
 
 
@@ -218,7 +254,7 @@ class Day:
 class Stats:
     bots: tuple[BotStats, ...] = ()
     days: tuple[Day, ...] = ()  # the last 31 that had any, oldest first
-    store: Mapping[str, Any] = field(default_factory=dict)  # engine, schema, size in bytes, ...
+    store: Mapping[str, Any] = field(default_factory=dict)  # engine, schema, size in bytes, commits, ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,10 +303,8 @@ class Store(Protocol):
     # -- 3
     async def claim(self, lease: Lease, now: float, limit: int, low: int = 0) -> Claimed:
         """Up to `limit` heads of ready lanes, most urgent priority first, then the lane ready longest; up to `low` of
-        them
-        are LOW even when more urgent ones wait. Each is in flight from then on. Nothing if the token is stale or the
-        bot is
-        paused. Cost does not grow with what waits, nor with lanes that are not ready."""
+        them are LOW even when more urgent ones wait. Each is in flight from then on. Nothing if the token is stale or the
+        bot is paused. Cost does not grow with what waits, nor with lanes that are not ready."""
         ...
 
     # -- 4
@@ -297,8 +331,7 @@ class Store(Protocol):
     # -- 7
     async def alter(self, query: Query, change: Change, now: float) -> list[str]:
         """Oldest first, apply `change` to at most `query.limit` of the messages that match and whose state allows it;
-        answers their
-        ids. Call again until it answers none."""
+        answers their ids. Call again until it answers none."""
         ...
 
     # -- 8
@@ -320,12 +353,45 @@ class Store(Protocol):
     # -- 11
     async def prune(self, before: float, now: float, limit: int = 1000, lift_before: float = 0.0) -> Pruned:
         """Remove up to `limit` final messages that ended before `before`, oldest end first, and those of their lanes
-        which
-        have no message left, are not suppressed, and whose `chat_at` passed more than an hour ago. Keys go with their
-        message, and live at least 7 days after it ended. Suppressions from before `lift_before` are lifted. Answers the
-        files that only the removed messages referred to."""
+        which have no message left, are not suppressed, and whose `chat_at` passed more than an hour ago. Keys go with
+        their message, and live at least 7 days after it ended. Suppressions from before `lift_before` are lifted. Answers
+        the files that only the removed messages referred to."""
         ...
 
     # -- 12
     async def watch(self, timeout: float) -> None:
         """Return when something may have changed (by this process or another), or after `timeout` seconds. A hint."""
+
+    # -- 13
+    async def lanes(self, query: LaneQuery) -> LanePage:
+        """Lanes in the order in which they came into being; with `chat`, in that of the bots' ids. A chat that moved is
+        listed under its new id alone; asked for by its exact old name it answers a lane with `moved_to`, and nothing else
+        in it. A page costs what it shows, and with `waiting` what waits. Raises InvalidMessage for a bad cursor."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What is kept of an API key: never the secret."""
+
+    id: str  # short, public ("k_3f9a...")
+    name: str
+    role: str  # "admin", "send" or "read"
+    digest: bytes = field(repr=False)  # SHA-256 of the secret
+    created_at: float  # Unix seconds
+    revoked_at: float | None = None
+
+
+class KeyStore(Protocol):
+    """API keys, kept as durably as messages, by the same class as `Store`. Errors: `StoreError` and its children."""
+
+    async def add_key(self, key: ApiKey) -> None:
+        """Keep a new key. Its `id` and its `digest` are nobody else's: raises StoreError otherwise."""
+
+    async def keys(self) -> list[ApiKey]:
+        """All of them, the revoked ones too, oldest first."""
+        ...
+
+    async def revoke_key(self, id: str, now: float) -> bool:
+        """The key opens nothing from now on. False when there is no such key, or it was revoked before."""
+        ...

@@ -219,3 +219,9 @@ async def test_lifting_what_is_not_suppressed_is_nothing(post: Post) -> None:
     await post.store.suppress(BOT, "a", None, T)
     await post.submit(draft("m"))
     assert (await post.one()).suppressed is None
+
+
+async def test_by_order_numbers(post: Post) -> None:
+    _, two, three = await post.submit(draft("1"), draft("2"), draft("3"))
+    assert await post.store.alter(Query(seqs=(three.seq, two.seq)), Cancel(), T) == ["2", "3"]
+    assert await post.found(states=(State.WAITING,)) == ["1"]

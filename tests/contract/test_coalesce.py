@@ -22,6 +22,30 @@ async def test_within_a_batch_only_the_newest_is_left(post: Post) -> None:
     assert (await post.record("e3")).superseded_by == "e4"
 
 
+async def test_the_answer_names_the_message_that_gave_way(post: Post) -> None:
+    [first] = await post.submit(edit("e1"))
+    [second] = await post.submit(edit("e2"))
+    third, other, fourth = await post.submit(edit("e3"), edit("x", 6), edit("e4"))
+    assert [a.replaces for a in (first, second, third, other, fourth)] == [None, "e1", "e2", None, "e3"]
+
+
+async def test_the_answer_names_it_also_when_its_place_is_not_taken_over(post: Post) -> None:
+    await post.submit(edit("e1"), draft("pin", method="pinChatMessage", target="5:pinChatMessage"))
+    [answer] = await post.submit(edit("e2"))
+    assert answer.replaces == "e1"
+
+
+async def test_what_replaced_nothing_says_so(post: Post) -> None:
+    await post.submit(edit("e1"))
+    claim = await post.one()
+    [behind_flight] = await post.submit(edit("e2"))
+    [plain] = await post.submit(draft("e3", method="editMessageText", target="5:editMessageText"))
+    await post.settle(claim)
+    await post.store.suppress(1, "a", "blocked", T)
+    [dead] = await post.submit(edit("e4"))
+    assert [a.replaces for a in (behind_flight, plain, dead)] == [None] * 3
+
+
 async def test_the_newest_takes_the_place_of_the_older(post: Post) -> None:
     await post.submit(draft("first"), edit("e1"), draft("last"))
     await post.submit(edit("e2"))

@@ -62,6 +62,22 @@ async def test_by_ids(post: Post) -> None:
     assert await post.found(ids=("1", "3", "none")) == ["3", "1"]
 
 
+async def test_by_order_numbers(post: Post) -> None:
+    answers = await post.submit(*(draft(str(n)) for n in range(5)))
+    seqs = tuple(answers[n].seq for n in (3, 1, 4))
+    assert await post.found(seqs=seqs) == ["4", "3", "1"]
+    assert await post.found(seqs=seqs, oldest_first=True) == ["1", "3", "4"]
+    assert await post.found(seqs=(*seqs, 10**12), ids=("1", "2")) == ["1"]
+    assert await post.found(seqs=(10**12,)) == []
+
+
+async def test_pages_of_order_numbers_follow_each_other(post: Post) -> None:
+    seqs = tuple(answer.seq for answer in await post.submit(*(draft(str(n)) for n in range(4))))
+    page = await post.store.find(Query(seqs=seqs[1:], limit=2))
+    assert [record.id for record in page.items] == ["3", "2"]
+    assert await post.found(seqs=seqs[1:], limit=2, cursor=page.next) == ["1"]
+
+
 async def test_by_bot(post: Post) -> None:
     await post.submit(draft("1"), draft("2", bot=2))
     assert await post.found(bot=2) == ["2"]

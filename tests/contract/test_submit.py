@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from kurir.core.errors import KeyConflict
@@ -13,9 +15,14 @@ from .steps import BOT, Post, T, draft, ids
 PHOTO = FileRef("photo", "ab" * 32, 1234, "cat.jpg", "image/jpeg", "photo")
 
 
+async def kept(post: Post, id: str, state: State = State.WAITING, *, duplicate: bool = False) -> Accepted:
+    """The answer that tells of a message what its record tells."""
+    return Accepted(id, state, duplicate, (await post.record(id)).seq)
+
+
 async def test_answers_come_in_the_order_of_the_drafts(post: Post) -> None:
     answers = await post.submit(*(draft(f"m{n}", chat="ba"[n % 2]) for n in range(6)))
-    assert answers == [Accepted(f"m{n}", State.WAITING) for n in range(6)]
+    assert answers == [await kept(post, f"m{n}") for n in range(6)]
 
 
 async def test_no_drafts_are_no_answers(post: Post) -> None:
@@ -83,6 +90,20 @@ async def test_seq_starts_at_1_and_grows_with_acceptance(post: Post) -> None:
     assert seqs == sorted(set(seqs))
 
 
+async def test_the_answer_tells_the_order_number_of_the_record(post: Post) -> None:
+    await post.submit(draft("before"))
+    drafts = [draft("x"), draft("y", "b", expires_at=T + 9), draft("z", metadata={"order": "7"}), draft("v", bot=2)]
+    for answer in await post.submit(*drafts):
+        assert answer.seq == (await post.record(answer.id)).seq
+
+
+async def test_submits_side_by_side_are_each_told_their_own_order_numbers(post: Post) -> None:
+    batches = [[draft(f"{n}-{i}", str(i)) for i in range(3)] for n in range(50)]
+    for answers in await asyncio.gather(*(post.submit(*batch) for batch in batches)):
+        for answer in answers:
+            assert answer == await kept(post, answer.id)
+
+
 async def test_a_past_due_at_means_now(post: Post) -> None:
     await post.submit(draft("m", due=-5))
     assert ids(await post.claim(0)) == ["m"]
@@ -93,16 +114,32 @@ async def test_a_past_due_at_means_now(post: Post) -> None:
 
 async def test_a_known_key_with_the_same_body_answers_the_first_message(post: Post) -> None:
     await post.submit(draft("first", key="k", digest=b"1"))
-    assert await post.submit(draft("again", key="k", digest=b"1")) == [Accepted("first", State.WAITING, True)]
+    [again] = await post.submit(draft("again", key="k", digest=b"1"))
+    assert again == await kept(post, "first", duplicate=True)
     assert await post.found() == ["first"]
 
 
 async def test_a_duplicate_tells_the_state_of_the_first_message(post: Post) -> None:
     await post.submit(draft("first", key="k", digest=b"1"))
     claim = await post.one()
-    assert await post.submit(draft("2", key="k", digest=b"1")) == [Accepted("first", State.SENDING, True)]
+    assert await post.submit(draft("2", key="k", digest=b"1")) == [
+        await kept(post, "first", State.SENDING, duplicate=True)
+    ]
     await post.settle(claim)
-    assert await post.submit(draft("3", key="k", digest=b"1")) == [Accepted("first", State.DELIVERED, True)]
+    assert await post.submit(draft("3", key="k", digest=b"1")) == [
+        await kept(post, "first", State.DELIVERED, duplicate=True)
+    ]
+
+
+async def test_a_duplicate_tells_the_order_number_of_the_first_message(post: Post) -> None:
+    [first] = await post.submit(draft("first", key="k", digest=b"1"))
+    await post.submit(draft("between"))
+    again, new, twice = await post.submit(
+        draft("2", key="k", digest=b"1"), draft("new", key="l", digest=b"1"), draft("3", key="l", digest=b"1")
+    )
+    assert again.seq == first.seq
+    assert new.seq > first.seq
+    assert twice.seq == new.seq
 
 
 async def test_a_known_key_with_another_body_is_a_conflict_and_keeps_nothing(post: Post) -> None:
@@ -120,9 +157,9 @@ async def test_a_key_twice_in_a_batch_with_one_body_is_one_message(post: Post) -
         draft("first", key="k", digest=b"1"), draft("other"), draft("again", key="k", digest=b"1")
     )
     assert answers == [
-        Accepted("first", State.WAITING),
-        Accepted("other", State.WAITING),
-        Accepted("first", State.WAITING, True),
+        await kept(post, "first"),
+        await kept(post, "other"),
+        await kept(post, "first", duplicate=True),
     ]
     assert await post.found(oldest_first=True) == ["first", "other"]
 
@@ -144,22 +181,24 @@ async def test_a_conflict_names_the_stored_message_though_the_batch_repeats_its_
 async def test_a_key_is_unique_per_bot(post: Post) -> None:
     await post.submit(draft("one", key="k", digest=b"1"))
     answers = await post.submit(draft("two", key="k", digest=b"2", bot=2))
-    assert answers == [Accepted("two", State.WAITING)]
+    assert answers == [await kept(post, "two")]
 
 
 async def test_a_key_lives_as_long_as_the_record(post: Post) -> None:
     await post.submit(draft("first", key="k", digest=b"1"))
     await post.store.alter(Query(ids=("first",)), Cancel(), T)
-    assert await post.submit(draft("2", key="k", digest=b"1")) == [Accepted("first", State.CANCELLED, True)]
+    assert await post.submit(draft("2", key="k", digest=b"1")) == [
+        await kept(post, "first", State.CANCELLED, duplicate=True)
+    ]
     await post.store.alter(Query(ids=("first",)), Purge(), T)
-    assert await post.submit(draft("3", key="k", digest=b"2")) == [Accepted("3", State.WAITING)]
+    assert await post.submit(draft("3", key="k", digest=b"2")) == [await kept(post, "3")]
 
 
 async def test_a_pruned_message_frees_its_key(post: Post) -> None:
     await post.submit(draft("first", key="k", digest=b"1"))
     await post.drain()
     await post.store.prune(T + 1, T + KEY_LIFE + 1)
-    assert await post.submit(draft("2", key="k", digest=b"2")) == [Accepted("2", State.WAITING)]
+    assert await post.submit(draft("2", key="k", digest=b"2")) == [await kept(post, "2")]
 
 
 async def test_a_key_lives_a_week_after_its_message_ended_whatever_is_pruned(post: Post) -> None:
@@ -183,7 +222,7 @@ async def test_a_duplicate_does_not_lift_a_suppression(post: Post) -> None:
 
 async def test_a_draft_to_a_suppressed_chat_is_kept_as_dead(post: Post) -> None:
     await post.store.suppress(BOT, "a", "bot was blocked by the user", T)
-    assert await post.submit(draft("m"), at=3) == [Accepted("m", State.DEAD)]
+    assert await post.submit(draft("m"), at=3) == [await kept(post, "m", State.DEAD)]
     record = await post.record("m")
     assert (record.state, record.ended_at) == (State.DEAD, T + 3)
     assert record.reason == "suppressed: bot was blocked by the user"

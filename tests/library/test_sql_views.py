@@ -134,5 +134,5 @@ def test_c8_the_share_by_status(db: sqlite3.Connection) -> None:
 
 
 def test_no_view_shows_a_token(db: sqlite3.Connection) -> None:
-    for view in ("messages", "attempts", "deliveries_by_day", "deliveries_by_month"):
+    for view in ("messages", "attempts", "chats", "suppressions", "deliveries_by_day", "deliveries_by_month"):
         assert "AAsecret" not in str([tuple(row) for row in db.execute(f"SELECT * FROM {view}")])

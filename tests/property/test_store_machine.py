@@ -21,6 +21,8 @@ from kurir.ports import (
     Change,
     Claimed,
     Expire,
+    LanePage,
+    LaneQuery,
     Lease,
     Page,
     Purge,
@@ -154,6 +156,16 @@ queries = st.builds(
 )
 
 
+looks = st.builds(
+    LaneQuery,
+    bot=often_none(some(BOTS)),
+    chat=often_none(some(CHATS)),
+    waiting=st.booleans(),
+    suppressed=some((False, False, True)),
+    limit=st.integers(1, 3),
+)
+
+
 def plain(answer: Any) -> Any:
     """The answer without what is a store's own: order numbers, lane numbers, cursors."""
     match answer:
@@ -161,11 +173,13 @@ def plain(answer: Any) -> Any:
             return replace(answer, seq=0, lane=0, file_ids=dict(answer.file_ids))
         case Accepted(id, _, True):
             return id  # its state now, or before this batch superseded it: not promised
+        case Accepted():
+            return replace(answer, seq=0)
         case Record():
             return replace(answer, seq=0, metadata=dict(answer.metadata) if answer.metadata else None)
         case Claimed(claims, next_at):
             return (tuple(map(plain, claims)), next_at)
-        case Page(items, more):
+        case Page(items, more) | LanePage(items, more):
             return (tuple(map(plain, items)), more is not None)
         case Stats(bots, days, _):
             return (bots, days)
@@ -264,7 +278,11 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(batch=st.lists(shapes, min_size=1, max_size=6))
     def submit(self, batch: list[Shape]) -> None:
         drafts = [self.draft(shape) for shape in batch]
-        self.ask(lambda n, store: store.submit(drafts, self.now))
+        answers = self.ask(lambda n, store: store.submit(drafts, self.now))
+        if not isinstance(answers[0], KurirError):
+            seqs = [tuple(accepted.seq for accepted in answer) for answer in answers]
+            pages = self.ask(lambda n, store: store.find(Query(seqs=seqs[n], limit=1000)))
+            assert {record.id for record in pages[0].items} == {accepted.id for accepted in answers[0]}
 
     @rule(holder=some(HOLDERS), bots=some((BOTS, (1,), (2,))), seconds=some((-1.0, 30.0, 1e4, 1e6)))
     def lease(self, holder: str, bots: tuple[int, ...], seconds: float) -> None:
@@ -348,11 +366,22 @@ class StoreMachine(RuleBasedStateMachine):
             cursors = [page.next for page in pages]
             more = cursors[0] is not None
 
+    @rule(query=looks)
+    def look_at_lanes(self, query: LaneQuery) -> None:
+        cursors: list[str | None] = [None] * len(self.stores)
+        more = True
+        while more:
+            after = tuple(cursors)
+            pages = self.ask(lambda n, store, after=after: store.lanes(replace(query, cursor=after[n])))
+            cursors = [page.next for page in pages]
+            more = cursors[0] is not None
+
     @invariant()
     def everything_reads_the_same(self) -> None:
         if self.last_id:
             self.ask(lambda n, store: store.stats())
             self.ask(lambda n, store: store.find(Query(limit=1000, with_attempts=True)))
+            self.ask(lambda n, store: store.lanes(LaneQuery()))
 
     def drain(self) -> None:
         """In the end everything is delivered, by a new courier, in one order."""

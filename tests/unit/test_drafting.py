@@ -14,6 +14,8 @@ import pytest
 
 from kurir.core.errors import InvalidMessage, KeyConflict, UnknownBot
 from kurir.core.message import Accepted, Draft, OnUnknown, Options, Ordering, Priority, State
+from kurir.core.methods import METHODS
+from kurir.drafting import check_method, deliverable
 from kurir.message import Message
 from kurir.outbox import MAX_BATCH, Bots, Outbox
 from kurir.ports import Query
@@ -124,6 +126,16 @@ def test_what_is_now_or_never_is_refused(door: Door, method: str) -> None:
 @pytest.mark.parametrize("method", ["getUpdates", "GETME", "setWebhook", "deleteWebhook", "logOut", "close", "getFile"])
 def test_what_only_asks_is_refused(door: Door, method: str) -> None:
     assert "Call Telegram itself" in str(door.refused("method", Message(method, {})))
+
+
+def test_deliverable_is_exactly_what_can_be_handed_over() -> None:
+    for method in (*METHODS, "sendmessage", "GETME", "someNewMethod", "", "a/b", "..", "x" * 64, "x" * 65, "x" * 5000):
+        try:
+            check_method(method)
+            taken = True
+        except InvalidMessage:
+            taken = False
+        assert deliverable(method) is taken, method
 
 
 def test_a_method_goes_in_any_case(door: Door) -> None:
@@ -419,7 +431,7 @@ def test_a_key_reused_for_another_body_is_refused_and_keeps_nothing(door: Door) 
 def test_the_same_body_in_another_order_is_the_same(door: Door) -> None:
     (first,) = door.submit(Message("sendMessage", {"chat_id": 5, "text": "x"}, idempotency_key="k"))
     (second,) = door.submit(Message("sendMessage", {"text": "x", "chat_id": 5}, idempotency_key="k"))
-    assert second == Accepted(first.id, State.WAITING, duplicate=True)
+    assert second == Accepted(first.id, State.WAITING, duplicate=True, seq=first.seq)
 
 
 def test_another_method_is_another_body(door: Door) -> None:

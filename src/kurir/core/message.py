@@ -97,11 +97,13 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What `submit` answers for one draft. `duplicate`: the key was known; `id` is the first message's."""
+    """What `submit` answers for one draft. `duplicate`: the key was known; `id` and `seq` are the first message's."""
 
     id: str
     state: State
     duplicate: bool = False
+    seq: int = 0  # the store's own order of acceptance, as `Record.seq`
+    replaces: str | None = None  # id of the waiting message that it superseded
 
 
 @dataclass(frozen=True, slots=True)

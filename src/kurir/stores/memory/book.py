@@ -110,9 +110,10 @@ class Book:
                     yield message
 
     def _candidates(self, query: Query) -> Sequence[Message]:
-        if query.ids:
-            found = {m.seq: m for id in query.ids if (m := self._by_id.get(id))}
-            return [found[seq] for seq in sorted(found, reverse=not query.oldest_first)]
+        if query.ids or query.seqs:
+            found = {m.seq: m for id in query.ids if (m := self._by_id.get(id))} if query.ids else self.messages
+            seqs = found.keys() & query.seqs if query.seqs else found
+            return [found[seq] for seq in sorted(seqs, reverse=not query.oldest_first)]
         if query.expired_by is not None and query.states and not any(s.final for s in query.states):
             first = self._expiring.at()
             if first is None or first > query.expired_by:

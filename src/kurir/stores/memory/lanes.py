@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from kurir import ports
 from kurir.core.message import Priority
 
-from .model import Bot, Lane, Message
+from .model import Bot, Lane, Message, lane_of
 
 
 class Lanes:
@@ -51,6 +52,31 @@ class Lanes:
     def of(self, message: Message) -> Lane:
         """The lane of a message."""
         return self.lane(message.draft.bot, message.draft.chat)
+
+    # ------------------------------------------------------------ for people
+
+    def select(self, query: ports.LaneQuery, after: int) -> Iterator[tuple[int, ports.Lane]]:
+        """What matches, each with its number, in the order of these, beyond `after`."""
+        for number, lane in self._named(query) if query.chat is not None else self._all():
+            if (
+                number > after
+                and query.bot in (None, lane.bot)
+                and (lane.waiting or not query.waiting)
+                and (lane.suppressed is not None or not query.suppressed)
+            ):
+                yield number, lane
+
+    def _all(self) -> Iterator[tuple[int, ports.Lane]]:
+        return ((id, lane_of(lane)) for id, lane in self._by_id.items())
+
+    def _named(self, query: ports.LaneQuery) -> Iterator[tuple[int, ports.Lane]]:
+        """The lanes of that name, or what became of them, numbered by their bots."""
+        for bot in sorted(self.bots):
+            name = (bot, query.chat or "")
+            if name in self._aliases:
+                yield bot, ports.Lane(*name, moved_to=self._aliases[name])
+            elif name in self._by_chat:
+                yield bot, lane_of(self._by_chat[name])
 
     # ------------------------------------------------------------ what waits
 
@@ -161,10 +187,8 @@ class Lanes:
         self._behead(lane, now)
         if lane.flying is not None:
             return
-        if lane.head is not None:
-            head = lane.waiting[lane.head]
-            ready_at = max(lane.chat_at, head.due_at, lane.since)
-            bot.ready[head.draft.priority].put(lane.id, (ready_at, lane.id))
+        if lane.head is not None and (ready_at := lane.ready_at()) is not None:
+            bot.ready[lane.waiting[lane.head].draft.priority].put(lane.id, (ready_at, lane.id))
         if (promotion := lane.later.at()) is not None:
             bot.wakes.put(lane.id, (max(lane.chat_at, promotion), lane.id))
 

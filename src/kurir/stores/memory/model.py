@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from kurir import ports
 from kurir.core.message import Attempt, Claim, Draft, Priority, Record, State
-from kurir.ports import BotStats
 
 from .agenda import Agenda
 
@@ -88,6 +88,15 @@ class Lane:
     def has_behind(self, message: Message) -> bool:
         """Whether something else about the same message stands behind this one."""
         return any(other.pos > message.pos for other in self.about[message.target_id or ""].values())
+
+    def ready_at(self) -> float | None:
+        """When its head may leave at the earliest; None while something is in flight, or nothing holds a place."""
+        return None if self.head is None else max(self.chat_at, self.waiting[self.head].due_at, self.since)
+
+    def next_at(self) -> float | None:
+        """When a message of it may leave at the earliest; None while something is in flight, or nothing waits."""
+        later = None if self.flying is not None or self.head is not None else self.later.at()
+        return self.ready_at() if later is None else max(self.chat_at, later)
 
     def idle(self, since: float) -> bool:
         """Nothing is, or need be, remembered of it: it was free to send before `since`."""
@@ -185,9 +194,25 @@ def record_of(message: Message, chat: str, with_attempts: bool) -> Record:
     )
 
 
-def stats_of(bot: Bot) -> BotStats:
+def lane_of(lane: Lane) -> ports.Lane:
+    """The lane as people see it."""
+    now = lane.flying or (None if lane.head is None else lane.waiting[lane.head])
+    return ports.Lane(
+        bot=lane.bot,
+        chat=lane.chat,
+        waiting=len(lane.waiting),
+        sending=lane.flying is not None,
+        next_at=lane.next_at(),
+        chat_at=lane.chat_at,
+        head=None if now is None else now.draft.id,
+        suppressed=lane.suppressed,
+        suppressed_at=None if lane.suppressed is None else lane.suppressed_at,
+    )
+
+
+def stats_of(bot: Bot) -> ports.BotStats:
     """The bot's counts; `waiting` includes what is in flight."""
-    return BotStats(
+    return ports.BotStats(
         bot=bot.id,
         waiting=bot.counts[State.WAITING],
         sending=len(bot.flying),

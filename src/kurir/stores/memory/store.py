@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -10,11 +9,29 @@ from itertools import islice
 
 from kurir.core.errors import KeyConflict, StoreError, StoreFull
 from kurir.core.message import Accepted, Attempt, Claim, Draft, State
-from kurir.ports import Cancel, Change, Claimed, Expire, Lease, Page, Pruned, Purge, Query, Requeue, Settlement, Stats
+from kurir.ports import (
+    ApiKey,
+    Cancel,
+    Change,
+    Claimed,
+    Expire,
+    LanePage,
+    LaneQuery,
+    Lease,
+    Page,
+    Pruned,
+    Purge,
+    Query,
+    Requeue,
+    Settlement,
+    Stats,
+)
 
-from .book import MAX_PAGE, Book
+from .book import MAX_PAGE, Book, parse_cursor
+from .keys import Keys
 from .lanes import Lanes
 from .model import Bot, Lane, Message, claim_of, record_of, stats_of
+from .watchers import Watchers
 
 RECENT = 60.0  # seconds of attempts that a new holder is told of
 LANE_REST = 3600.0  # seconds for which an empty lane keeps what its chat was paused until
@@ -36,9 +53,9 @@ class MemoryStore:
         self.cap = cap
         self._book = Book()
         self._lanes = Lanes()
+        self._keys = Keys()
         self._file_ids: dict[tuple[int, str], dict[str, str]] = {}  # (bot, sha256) -> kind -> file_id
-        self._watchers: list[asyncio.Future[None]] = []
-        self._unseen = False  # something changed that no watcher was told of
+        self._watchers = Watchers()
 
     async def open(self) -> None:
         """Nothing to prepare."""
@@ -51,7 +68,7 @@ class MemoryStore:
     async def submit(self, drafts: Sequence[Draft], now: float) -> list[Accepted]:
         self._refuse(drafts)
         accepted = [self._accept(draft, now) for draft in drafts]
-        self._changed()
+        self._watchers.changed()
         return accepted
 
     def _refuse(self, drafts: Iterable[Draft]) -> None:
@@ -75,7 +92,7 @@ class MemoryStore:
 
     def _accept(self, draft: Draft, now: float) -> Accepted:
         if known := self._book.by_key(draft):
-            return Accepted(known.draft.id, known.shown_state, duplicate=True)
+            return Accepted(known.draft.id, known.shown_state, duplicate=True, seq=known.seq)
         lane = self._lanes.lane(draft.bot, draft.chat)
         if draft.force:
             lane.suppressed = None
@@ -86,17 +103,16 @@ class MemoryStore:
         if lane.suppressed is not None:
             self._count(message, 1)
             self._conclude(message, State.DEAD, f"suppressed: {lane.suppressed}", now)
-        else:
-            self._wait(message, lane, now)
-        return Accepted(draft.id, message.state)
+            return Accepted(draft.id, message.state, seq=seq)
+        return Accepted(draft.id, message.state, seq=seq, replaces=self._wait(message, lane, now))
 
-    def _wait(self, message: Message, lane: Lane, now: float) -> None:
-        """A new message joins its lane, perhaps in the place of an older one that it replaces."""
+    def _wait(self, message: Message, lane: Lane, now: float) -> str | None:
+        """A new message joins its lane, perhaps in the place of an older one that it replaces: answers that one's id."""
         self._count(message, 1)
         older = lane.replaceable(message) if message.draft.coalesce else None
         if older is None:
             self._lanes.add(message, now)
-            return
+            return None
         in_place = not lane.has_behind(older)
         was_head, turn = lane.head == older.seq, min(max(lane.since, older.due_at), now)
         self._finish(older, State.CANCELLED, "superseded", now)
@@ -107,6 +123,7 @@ class MemoryStore:
         if in_place and was_head and lane.head == message.seq:
             lane.since = turn
             self._lanes.place(lane, turn)
+        return older.draft.id
 
     # ------------------------------------------------------------ leases, claims
 
@@ -118,7 +135,7 @@ class MemoryStore:
             if until <= now:
                 if bot.holder == holder:
                     bot.holder, bot.until = None, 0.0
-                    self._changed()
+                    self._watchers.changed()
                 continue
             if new:
                 bot.holder, bot.token = holder, bot.token + 1
@@ -200,7 +217,7 @@ class MemoryStore:
                 self._lanes.bot(settlement.claim.bot).fenced += 1
         for seq, settlement in valid.items():
             self._settle(self._book.messages[seq], settlement, now)
-        self._changed()
+        self._watchers.changed()
         return answers
 
     def _settle(self, message: Message, settlement: Settlement, now: float) -> None:
@@ -263,7 +280,7 @@ class MemoryStore:
         chosen = list(islice(self._book.select(oldest, self._lanes.today), max(0, min(query.limit, MAX_PAGE))))
         for message in chosen:
             self._alter(message, change, now)
-        self._changed()
+        self._watchers.changed()
         return [message.draft.id for message in chosen]
 
     def _alter(self, message: Message, change: Change, now: float) -> None:
@@ -289,6 +306,26 @@ class MemoryStore:
         self._lanes.of(message).suppressed = None
         self._lanes.add(message, now)
 
+    # ------------------------------------------------------------ lanes, keys
+
+    async def lanes(self, query: LaneQuery) -> LanePage:
+        limit, after = max(0, min(query.limit, MAX_PAGE)), parse_cursor(query.cursor)
+        found = list(islice(self._lanes.select(query, -1 if after is None else after), limit + 1))
+        items = tuple(lane for _, lane in found[:limit])
+        return LanePage(items, str(found[limit - 1][0]) if items and len(found) > limit else None)
+
+    async def add_key(self, key: ApiKey) -> None:
+        self._keys.add(key)
+        self._watchers.changed()
+
+    async def keys(self) -> list[ApiKey]:
+        return self._keys.all()
+
+    async def revoke_key(self, id: str, now: float) -> bool:
+        revoked = self._keys.revoke(id, now)
+        self._watchers.changed()
+        return revoked
+
     # ------------------------------------------------------------ steer, suppress
 
     async def steer(
@@ -300,11 +337,11 @@ class MemoryStore:
                 row.paused_until, row.paused_why = until, reason
         else:
             self._lanes.hold(self._lanes.lane(bot, chat), until)
-        self._changed()
+        self._watchers.changed()
 
     async def suppress(self, bot: int, chat: str, why: str | None, now: float) -> None:
         self._suppress(self._lanes.lane(bot, chat), why, now)
-        self._changed()
+        self._watchers.changed()
 
     def _suppress(self, lane: Lane, why: str | None, now: float) -> None:
         lane.suppressed, lane.suppressed_at = why, now
@@ -338,23 +375,7 @@ class MemoryStore:
         return len(idle)
 
     async def watch(self, timeout: float) -> None:
-        changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._watchers.append(changed)
-        try:
-            await asyncio.wait([changed], timeout=0 if self._unseen else timeout)
-        finally:
-            if changed in self._watchers:
-                self._watchers.remove(changed)
-        self._unseen = False
-
-    def _changed(self) -> None:
-        """Wake those who watch, each in the event loop it waits in, or who watches next."""
-        self._unseen = True
-        watchers, self._watchers = self._watchers, []
-        for watcher in watchers:
-            loop = watcher.get_loop()
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(_wake, watcher)
+        await self._watchers.watch(timeout)
 
     # ------------------------------------------------------------ how messages end
 
@@ -377,8 +398,3 @@ class MemoryStore:
 
     def _count(self, message: Message, n: int) -> None:
         self._lanes.bot(message.draft.bot).counts[message.state] += n
-
-
-def _wake(watcher: asyncio.Future[None]) -> None:
-    if not watcher.done():
-        watcher.set_result(None)

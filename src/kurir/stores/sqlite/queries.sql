@@ -9,7 +9,7 @@ SELECT last FROM sequence
 UPDATE sequence SET last = ?
 
 -- name: message_by_key
-SELECT m.id, m.digest, m.state, l.token IS NOT NULL AND l.head = m.seq
+SELECT m.id, m.digest, m.state, l.token IS NOT NULL AND l.head = m.seq, m.seq
 FROM message m JOIN lane l ON l.id = m.lane WHERE m.bot = ? AND m.key = ?
 
 -- name: lane_to_enter
@@ -44,7 +44,7 @@ INSERT OR IGNORE INTO message_file (sha256, seq) VALUES (?, ?)
 
 -- The waiting message that a newer one of the same target may replace.
 -- name: superseded
-SELECT m.seq, m.pos FROM message m JOIN lane l ON l.id = m.lane
+SELECT m.seq, m.pos, m.id FROM message m JOIN lane l ON l.id = m.lane
 WHERE m.lane = :lane AND m.target = :target AND m.state < 2 AND m.prio = :prio
   AND NOT (l.token IS NOT NULL AND l.head = m.seq)
 ORDER BY m.pos DESC LIMIT 1
@@ -262,6 +262,29 @@ FROM message m JOIN lane l ON l.id = m.lane
 -- name: attempts
 SELECT number, started_at, duration, outcome, status, error FROM attempt WHERE seq = ? ORDER BY rowid
 
+-- The lanes a chat's name stands for, one a bot at most; the bots are stepped through, not the lanes.
+-- name: lanes_by_chat
+WITH RECURSIVE owner (bot) AS (
+  SELECT coalesce(:bot, (SELECT min(bot) FROM lane))
+  UNION ALL SELECT (SELECT min(bot) FROM lane WHERE bot > owner.bot) FROM owner WHERE :bot IS NULL AND owner.bot IS NOT NULL)
+SELECT id, bot, moved_to FROM lane WHERE bot IN (SELECT bot FROM owner) AND chat = :chat
+
+-- name: lanes
+SELECT l.id, l.bot, l.chat, l.waiting, l.token IS NOT NULL,
+  CASE WHEN l.token IS NOT NULL THEN NULL WHEN l.head IS NOT NULL THEN l.next_at WHEN l.waiting > 0 THEN
+    (SELECT max(min(due_at), l.chat_at) FROM message WHERE lane = l.id AND state = 1) END,
+  l.chat_at, (SELECT id FROM message WHERE seq = l.head), l.suppressed, l.suppressed_at, l.moved_to
+FROM lane l
+
+-- A lane in which something waits has a head, or all of it is for later.
+-- name: lanes_that_wait
+SELECT id FROM lane INDEXED BY lane_ready WHERE prio IS NOT NULL AND (:bot IS NULL OR bot = :bot)
+UNION ALL SELECT lane FROM message INDEXED BY message_later WHERE state = 1 AND (:bot IS NULL OR bot = :bot)
+
+-- How many messages wait.
+-- name: all_waiting
+SELECT coalesce(sum(waiting), 0) FROM tally WHERE :bot IS NULL OR bot = :bot
+
 -- name: bots
 SELECT b.id, b.holder, b.lease_until, b.paused_until, b.paused_why, t.waiting, t.sending, t.delivered, t.dead, t.cancelled,
   t.expired, t.lanes, t.fenced
@@ -277,6 +300,22 @@ SELECT min(next_at) FROM lane WHERE bot = ? AND prio = ?
 -- name: days
 SELECT bot, day, delivered, dead, cancelled, expired FROM day
 WHERE (:bot IS NULL OR bot = :bot) AND day IN (SELECT DISTINCT day FROM day ORDER BY day DESC LIMIT 31) ORDER BY day, bot
+
+-- ------------------------------------------------------------------ API keys
+
+-- name: api_key_exists
+SELECT 1 FROM api_key WHERE id = ? OR digest = ?
+
+-- name: add_api_key
+INSERT INTO api_key (id, name, role, digest, created_at, revoked_at) VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: api_keys
+SELECT id, name, role, digest, created_at, revoked_at FROM api_key ORDER BY created_at, rowid
+
+-- name: revoke_api_key
+UPDATE api_key SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL
+
+-- ------------------------------------------------------------------ counters
 
 -- name: add_tally
 INSERT INTO tally (bot, waiting, sending, delivered, dead, cancelled, expired, lanes, fenced)

@@ -1,4 +1,4 @@
-"""Reading: `find` and `stats`."""
+"""Reading: `find`, `lanes` and `stats`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 
 from kurir.core.errors import InvalidMessage
 from kurir.core.message import Attempt, Priority, Record, State
-from kurir.ports import BotStats, Day, Page, Query, Stats
+from kurir.ports import BotStats, Day, Lane, LanePage, LaneQuery, Page, Query, Stats
 from kurir.stores.codec import load_files, load_metadata, load_options
 
 from .transaction import CODE_OF, STATE_OF, Code, Q
 
 MAX_LIMIT = 1000
+FEW = 20_000  # messages: while no more wait, the lanes they wait in are found through them, and else by looking at each
 
 
 def where(db: sqlite3.Connection, query: Query, states: tuple[State, ...]) -> tuple[str, list[Any]]:
@@ -28,13 +29,15 @@ def where(db: sqlite3.Connection, query: Query, states: tuple[State, ...]) -> tu
 
     if query.ids:
         term(f"m.id IN ({','.join('?' * len(query.ids))})", *query.ids)
+    if query.seqs:
+        term(f"m.seq IN ({','.join('?' * len(query.seqs))})", *query.seqs)
     if states:
         _states(states, term)
     if query.bot is not None:
         term("m.bot = ?", query.bot)
     if query.chat is not None:
-        lanes = _lanes(db, query)
-        term(f"m.lane IN ({','.join('?' * len(lanes))})" if lanes else "0", *lanes)
+        ids = _lane_ids(db, query)
+        term(f"m.lane IN ({','.join('?' * len(ids))})" if ids else "0", *ids)
     for sql, value in (
         ("m.method = ?", query.method),
         ("m.prio = ?", query.priority),
@@ -71,15 +74,12 @@ def _states(states: tuple[State, ...], term: Callable[..., None]) -> None:
     term(f"({' OR '.join(terms)})")
 
 
-def _lanes(db: sqlite3.Connection, query: Query) -> list[int]:
+def _lane_ids(db: sqlite3.Connection, query: Query) -> list[int]:
     """The ids of the lanes a chat's name stands for, aliases followed, in any bot unless one is given."""
     found: list[int] = []
     names = [(query.bot, query.chat)]
     for bot, chat in names:
-        rows = db.execute(
-            "SELECT id, bot, moved_to FROM lane WHERE chat = ? AND (? IS NULL OR bot = ?)", (chat, bot, bot)
-        ).fetchall()
-        for id, owner, moved_to in rows:
+        for id, owner, moved_to in db.execute(Q["lanes_by_chat"], {"bot": bot, "chat": chat}).fetchall():
             found.append(id)
             if moved_to is not None:
                 names.append((owner, moved_to))
@@ -131,6 +131,55 @@ def _record(db: sqlite3.Connection, row: tuple[Any, ...], with_attempts: bool) -
         superseded_by=superseded_by,
         attempts=tuple(Attempt(*a) for a in db.execute(Q["attempts"], (seq,))) if with_attempts else (),
     )
+
+
+def lanes(db: sqlite3.Connection, query: LaneQuery) -> LanePage:
+    """See `ports.Store.lanes`."""
+    limit = max(0, min(query.limit, MAX_LIMIT))
+    named = query.chat is not None
+    order, index = ("l.bot", "") if named else ("l.id", "INDEXED BY lane_suppressed_by_id" if query.suppressed else "")
+    values = {"bot": query.bot, "chat": query.chat, "after": -1 if query.cursor is None else _position(query.cursor)}
+    terms = [f"{order} > :after"]
+    if named:
+        ids = [row[0] for row in db.execute(Q["lanes_by_chat"], values)]
+        terms.append(f"l.id IN ({','.join(map(str, ids))})")
+    elif query.bot is not None:
+        terms.append("+l.bot = :bot")  # (+: in the order of the table, which needs no sorting)
+    if not named or query.suppressed:
+        terms.append("l.moved_to IS NULL")
+    if query.suppressed:
+        terms.append("l.suppressed IS NOT NULL")
+    if query.waiting:
+        terms.append("l.waiting > 0")
+        if not named and not query.suppressed and db.execute(Q["all_waiting"], values).fetchone()[0] <= FEW:
+            terms.append(f"l.id IN ({Q['lanes_that_wait']})")
+    sql = f"{Q['lanes']} {index} WHERE {' AND '.join(terms)} ORDER BY {order} LIMIT {limit + 1}"
+    rows = db.execute(sql, values).fetchall()
+    shown = rows[:limit]
+    items = tuple(_lane(db, *row[1:]) for row in shown)
+    return LanePage(items, str(shown[-1][1 if named else 0]) if shown and len(rows) > limit else None)
+
+
+def _lane(
+    db: sqlite3.Connection,
+    bot: int,
+    chat: str,
+    waiting: int,
+    in_flight: int,
+    next_at: float | None,
+    chat_at: float,
+    head: str | None,
+    suppressed: str | None,
+    suppressed_at: float | None,
+    moved_to: str | None,
+) -> Lane:
+    if moved_to is None:
+        return Lane(bot, chat, waiting, bool(in_flight), next_at, chat_at, head, suppressed, suppressed_at)
+    while row := db.execute(Q["lane_by_chat"], (bot, moved_to)).fetchone():
+        if row[4] is None:
+            break
+        moved_to = row[4]
+    return Lane(bot, chat, moved_to=moved_to)
 
 
 def stats(db: sqlite3.Connection, bot: int | None) -> Stats:

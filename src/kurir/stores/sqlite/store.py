@@ -6,15 +6,28 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from kurir.core.errors import SchemaMismatch, StoreAway
 from kurir.core.message import Accepted, Claim, Draft
-from kurir.ports import Change, Claimed, Lease, Page, Pruned, Query, Settlement, Stats
+from kurir.ports import (
+    ApiKey,
+    Change,
+    Claimed,
+    LanePage,
+    LaneQuery,
+    Lease,
+    Page,
+    Pruned,
+    Query,
+    Settlement,
+    Stats,
+)
 from kurir.stores.named import migrations
 
-from . import alter, claims, reads
+from . import alter, claims, keys, reads
 from .liveness import Liveness
 from .submit import Submit
 from .writer import Writer, connect, translate
@@ -25,7 +38,7 @@ WATCH_EVERY = 0.02  # seconds between two looks at whether another process has w
 
 
 class SqliteStore:
-    """`ports.Store` on one SQLite file.
+    """`ports.Store` and `ports.KeyStore` on one SQLite file.
 
     `inline`: every verb runs at once in the calling thread and leases end by time alone, so that a simulation replays
     exactly; not for production.
@@ -153,10 +166,27 @@ class SqliteStore:
         self._changed.set()
 
     async def stats(self, bot: int | None = None) -> Stats:
-        return await self._read(lambda db: reads.stats(db, bot))
+        commits = self._writes().commits
+        stats = await self._read(lambda db: reads.stats(db, bot))
+        return replace(stats, store={**stats.store, **commits.figures()})
 
     async def prune(self, before: float, now: float, limit: int = 1000, lift_before: float = 0.0) -> Pruned:
         return await self._writes().run(lambda tx: alter.prune(tx, before, now, limit, lift_before))
+
+    async def lanes(self, query: LaneQuery) -> LanePage:
+        return await self._read(lambda db: reads.lanes(db, query))
+
+    async def add_key(self, key: ApiKey) -> None:
+        await self._writes().run(lambda tx: keys.add(tx, key))
+        self._changed.set()
+
+    async def keys(self) -> list[ApiKey]:
+        return await self._read(keys.all)
+
+    async def revoke_key(self, id: str, now: float) -> bool:
+        revoked = await self._writes().run(lambda tx: keys.revoke(tx, id, now))
+        self._changed.set()
+        return revoked
 
     async def watch(self, timeout: float) -> None:
         """Own writes wake at once; other processes' within WATCH_EVERY."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import islice
 
 from kurir.core.errors import KeyConflict
@@ -44,8 +43,12 @@ def submit(tx: Transaction, drafts: Sequence[Draft], now: float) -> list[Accepte
     for run in _runs(fresh):
         for (index, _), accepted in zip(run, _enter(tx, [draft for _, draft in run], now), strict=True):
             answers[index] = accepted
-    ids = {a.id: a for a in answers if a is not None and not a.duplicate}
-    return [replace(a, state=ids[a.id].state) if a.duplicate and a.id in ids else a for a in answers if a is not None]
+    new = {a.id: a for a in answers if a is not None and not a.duplicate}
+    return [
+        Accepted(a.id, new[a.id].state, True, new[a.id].seq) if a.duplicate and a.id in new else a
+        for a in answers
+        if a is not None
+    ]
 
 
 def _all_simple(drafts: Sequence[Draft]) -> bool:
@@ -64,7 +67,7 @@ def check_keys(tx: Transaction, drafts: Sequence[Draft]) -> dict[int, Accepted]:
         if row:
             if row[1] != draft.digest:
                 raise KeyConflict(draft.key, row[0])
-            known[index] = Accepted(row[0], State.SENDING if row[3] else STATE_OF[row[2]], True)
+            known[index] = Accepted(row[0], State.SENDING if row[3] else STATE_OF[row[2]], True, row[4])
             continue
         first = in_batch.setdefault((draft.bot, draft.key), draft)
         if first is not draft:
@@ -118,11 +121,12 @@ def _enter(tx: Transaction, run: Sequence[Draft], now: float) -> list[Accepted]:
             if draft.metadata or draft.files:
                 _side_rows(tx, seq, draft)
     rows.write_lanes(tx)
+    replaced = None
     if run and run[0].coalesce and not dead:
-        _coalesce(tx, lane_id, first, run[0], rows, now)
+        replaced = _coalesce(tx, lane_id, first, run[0], rows, now)
     rows.write_messages(tx)
     return [
-        Accepted(draft.id, State.DEAD if dead and seq in dead else State.WAITING)
+        Accepted(draft.id, State.DEAD if dead and seq in dead else State.WAITING, False, seq, replaced)
         for seq, draft in enumerate(run, first)
     ]
 
@@ -264,15 +268,16 @@ def _side_rows(tx: Transaction, seq: int, draft: Draft) -> None:
 _POS = 6  # the column `pos` of an inserted row
 
 
-def _coalesce(tx: Transaction, lane: int, seq: int, draft: Draft, rows: _Rows, now: float) -> None:
-    """An older message of the same target gives way; the new one takes its place if nothing in between would notice."""
+def _coalesce(tx: Transaction, lane: int, seq: int, draft: Draft, rows: _Rows, now: float) -> str | None:
+    """An older message of the same target gives way; the new one takes its place if nothing in between would notice.
+    Answers the id of the older one."""
     if draft.target is None:
-        return
+        return None
     values = {"lane": lane, "target": draft.target, "prio": int(draft.priority)}
     old = tx.db.execute(Q["superseded"], values).fetchone()
     if old is None:
-        return
-    old_seq, old_pos = old
+        return None
+    old_seq, old_pos, old_id = old
     subject = draft.target.rsplit(":", 1)[0]
     between = tx.db.execute(
         Q["place_is_taken"],
@@ -289,3 +294,5 @@ def _coalesce(tx: Transaction, lane: int, seq: int, draft: Draft, rows: _Rows, n
     tx.db.executemany(Q["insert_message"], rows.full)
     rows.full.clear()
     lanes.refresh(tx, lane, now)
+    replaced: str = old_id
+    return replaced

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from kurir.core.errors import KurirError, StoreAway, StoreError, StoreFull
 
+from .commits import Commits
 from .submit import Submit, submit_together
 from .transaction import Transaction
 
@@ -76,8 +77,7 @@ class Writer:
         self._closed = False
         self._pid = os.getpid()
         self._thread: threading.Thread | None = None
-        self.commits = 0
-        self.commit_seconds = 0.0
+        self.commits = Commits()
         if not inline:
             self._thread = threading.Thread(target=self._loop, name="kurir-writer", daemon=True)
             self._thread.start()
@@ -157,7 +157,7 @@ class Writer:
                 self.db, self._lost = connect(self.path), False
             db = self.db
             db.execute("BEGIN IMMEDIATE")
-            started = time.perf_counter()
+            started, changes = time.perf_counter(), db.total_changes
             tx = Transaction(db)
             for run in _runs(steps):
                 if len(run) > 1:
@@ -172,8 +172,8 @@ class Writer:
             tx.finish()
             committing = time.perf_counter()
             db.execute("COMMIT")
-            self.commits += 1
-            self.commit_seconds += time.perf_counter() - committing
+            if db.total_changes != changes:
+                self.commits.took(time.perf_counter() - committing)
         except Exception as error:
             self._roll_back()
             failed = translate(error, self.path) if isinstance(error, sqlite3.Error) else error
