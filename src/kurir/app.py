@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Self, cast, overload
 
 from .conveniences import Conveniences
-from .core.errors import InvalidMessage, InvalidSetting, NotFound, StoreAway, WrongState
-from .core.events import Event
+from .core.errors import InvalidMessage, InvalidSetting, NotFound, StoreAway, UnknownBot, WrongState
+from .core.events import Altered, Event
 from .core.message import Record, State
 from .core.methods import chat_name
+from .core.outcome import NoReply
 from .core.pace import Pace
 from .core.times import unix
 from .delivery import Delivery
@@ -29,6 +30,7 @@ from .ports import (
     Cancel,
     Change,
     Clock,
+    Expire,
     Listener,
     Page,
     Purge,
@@ -40,18 +42,21 @@ from .ports import (
     Transport,
 )
 from .services.courier import Courier
+from .services.direct import Direct
 from .services.housekeeping import Housekeeping, Retention
 from .services.matching import change_matching
-from .services.receipts import Receipt, Waiting
+from .services.receipts import End, Receipt, Waiting
 from .services.supervisor import Supervisor
 from .services.tools import Tools
 from .settings import KNOBS, Settings, load, make_bot, pace
 from .stores.memory import MemoryStore
 from .stores.sqlite import SqliteStore
+from .telegram.download import Download
 from .telegram.spool import Spool
 from .telegram.transport import HttpTransport
 
 DAYS = ("history", "suppression")  # settings that are days in the file and seconds here
+ASKING = 2000  # connections for calls that are not stored; most are long polls
 GRACE = 8.0  # seconds that calls in flight get at a clean stop; the whole stop takes less than 10
 
 
@@ -104,26 +109,28 @@ class Kurir(Conveniences):
             raise InvalidSetting("KURIR_BOT_TOKEN", "is not set", "Set it, or pass token=...; @BotFather gives one.")
         url = self.settings.store if store is None else store
         self.store: Store = open_store(url) if isinstance(url, str) else url
-        self._clock: Clock = parts.clock or SystemClock()
+        self.clock: Clock = parts.clock or SystemClock()
         self._rng = parts.rng or random.Random(secrets.randbits(256))
         self._parts = parts
         self._hub = Hub(parts.listeners)
         self._with_courier = courier
-        self._spool = _spool(self.settings, self.store)
-        self._waiting = Waiting(self.store, self._clock)
+        self.spool = _spool(self.settings, self.store)
+        self._waiting = Waiting(self.store, self.clock)
         self._hub.add(self._waiting.hear)
-        self._bots = Bots({bot.name: bot.id for bot in self.settings.bots})
+        self.bots = Bots({bot.name: bot.id for bot in self.settings.bots})
         self._outbox = Outbox(
             self.store,
-            self._bots,
-            self._clock,
+            self.bots,
+            self.clock,
             rng=self._rng,
-            spool=self._spool,
+            spool=self.spool,
             emit=self._hub.emit,
             local=self.settings.local_server,
             soon=self._soon,
         )
         self._transport: Transport | None = None
+        self._asking: HttpTransport | None = None  # for what is not stored: long polls take no delivery's connection
+        self._direct: Direct | None = None
         self._supervisor: Supervisor | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -140,26 +147,30 @@ class Kurir(Conveniences):
         """Open the store and, with a courier, begin to send. Raises StoreError."""
         s = self.settings
         if self._with_courier:  # before the store is open: its arguments may be wrong
-            self._transport = self._parts.transport or HttpTransport(
-                s.telegram_url,
-                proxy=s.proxy,
-                connect_timeout=s.connect_timeout,
-                read_timeout=s.read_timeout,
-                pool=s.concurrency * max(1, len(s.bots)),
-                local=s.local_server,
-            )
+            self._transport = self._parts.transport or self._http(s.concurrency * max(1, len(s.bots)))
         await self.store.open()
         if not self._with_courier:
             return
-        tools = Tools(self.store, self._clock, self._hub.emit, s.concurrency)
+        tools = Tools(self.store, self.clock, self._hub.emit, s.concurrency)
         holder = self._parts.holder or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._supervisor = Supervisor([bot.id for bot in s.bots], self._courier(tools), tools, holder)
         self._hub.add(self._supervisor.hear)
-        housekeeping = Housekeeping(self.store, self._clock, self._spool, Retention(s.history, s.suppression))
+        housekeeping = Housekeeping(self.store, self.clock, self.spool, Retention(s.history, s.suppression))
         self._tasks = [
             asyncio.create_task(self._supervisor.run(), name="kurir-supervisor"),
             asyncio.create_task(housekeeping.run(), name="kurir-housekeeping"),
         ]
+
+    def _http(self, pool: int) -> HttpTransport:
+        s = self.settings
+        return HttpTransport(
+            s.telegram_url,
+            proxy=s.proxy,
+            connect_timeout=s.connect_timeout,
+            read_timeout=s.read_timeout,
+            pool=pool,
+            local=s.local_server,
+        )
 
     def _soon(self, bots: set[int]) -> None:
         if self._supervisor is not None:
@@ -174,11 +185,12 @@ class Kurir(Conveniences):
             delivery = Delivery(
                 bots[bot].token,
                 transport,
-                self._clock,
+                self.clock,
                 policy=self.settings.policy,
                 rng=self._rng,
-                spool=self._spool,
+                spool=self.spool,
                 emit=self._hub.emit,
+                test=bots[bot].test,
             )
             return Courier(bot, delivery, Pace(bots[bot].limits), tools)
 
@@ -192,6 +204,10 @@ class Kurir(Conveniences):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._waiting.close()
+        if self._direct is not None:
+            await self._direct.close()
+        if self._asking is not None:
+            await self._asking.close()
         if self._transport is not None and self._parts.transport is None:
             await self._transport.close()
         await self.store.close()
@@ -252,6 +268,46 @@ class Kurir(Conveniences):
         """Counts by bot and day, and what the store says of itself."""
         return await self.store.stats()
 
+    async def end(self, id: str, timeout: float | None = None, *, fresh: bool = False) -> End:
+        """How the message ended, once it has. `fresh`: it was accepted this moment. Raises NotFound, DeliveryTimeout,
+        StoreAway when Kurir is closed meanwhile."""
+        return await self._waiting.end(id, timeout, fresh=fresh)
+
+    @property
+    def direct(self) -> Direct:
+        """Calls that are answered and not stored: `get...`, and what is worth something now or never."""
+        if self._direct is None:
+            bots = self.settings.bots
+            self._direct = Direct(
+                {bot.id: bot.token for bot in bots},
+                self._parts.transport or self._asking_pool(),
+                self.clock,
+                self._rng,
+                self._hub.emit,
+                at_once=self.settings.concurrency,
+                tests={bot.id for bot in bots if bot.test},
+            )
+            self._hub.add(self._direct.hear)
+        return self._direct
+
+    async def open_file(self, bot: int, file_path: str) -> Download | NoReply:
+        """Begin to download a file of `getFile`; the caller closes it. Raises UnknownBot, KurirError for a path that is
+        none."""
+        for known in self.settings.bots:
+            if known.id == bot:
+                return await self._asking_pool().stream(known.token, file_path, test=known.test)
+        raise UnknownBot("bot", f"{bot} is not configured", "Give Kurir its token.")
+
+    def _asking_pool(self) -> HttpTransport:
+        if self._asking is None:
+            self._asking = self._http(ASKING)
+        return self._asking
+
+    @property
+    def couriers(self) -> Mapping[int, Courier]:
+        """The couriers at work in this process, by bot."""
+        return self._supervisor.couriers if self._supervisor is not None else {}
+
     async def retry(self, id: str) -> None:
         """Send a dead, cancelled or expired message again. Raises NotFound, WrongState."""
         await self._change(id, Requeue(), "is to be dead, cancelled or expired")
@@ -262,24 +318,34 @@ class Kurir(Conveniences):
 
     async def change_all(self, change: Change, **conditions: Any) -> int:
         """Retry (`Requeue()`), cancel (`Cancel()`) or purge (`Purge()`) all that match; answers how many it was."""
-        return len(await change_matching(self.store, self._clock, self._asked(conditions), change))
+        ids = await change_matching(self.store, self.clock, self._asked(conditions), change)
+        self._altered(ids, change)
+        return len(ids)
 
     async def prune(self, older_than: float) -> int:
         """Remove what ended more than `older_than` seconds ago, its idempotency keys, and the files only it needed;
         answers how many messages."""
         housekeeping = Housekeeping(
-            self.store, self._clock, self._spool, Retention(older_than, self.settings.suppression)
+            self.store, self.clock, self.spool, Retention(older_than, self.settings.suppression)
         )
-        return await housekeeping.prune(self._clock.now() - older_than)
+        return await housekeeping.prune(self.clock.now() - older_than)
 
     def _asked(self, conditions: dict[str, Any]) -> Query:
-        return _query(conditions, self._bots, self._clock.now())
+        return _query(conditions, self.bots, self.clock.now())
 
     async def _change(self, id: str, change: Requeue | Cancel | Purge, needed: str) -> None:
-        changed = await self.store.alter(Query(ids=(id,), limit=1), change, self._clock.now())
+        changed = await self.store.alter(Query(ids=(id,), limit=1), change, self.clock.now())
         if not changed:
             record = await self._waiting.get(id)
             raise WrongState(f"message {id} is {record.state}", f"It {needed}.")
+        self._altered(changed, change)
+
+    def _altered(self, ids: Sequence[str], change: Change) -> None:
+        if ids:
+            self._hub.emit(Altered(tuple(ids), _STATE_AFTER.get(type(change)), self.clock.now()))
+
+
+_STATE_AFTER = {Cancel: State.CANCELLED, Expire: State.EXPIRED, Requeue: State.WAITING}
 
 
 def _message(method: str, params: Mapping[str, Any], treatment: dict[str, Any]) -> Message:

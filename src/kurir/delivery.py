@@ -108,9 +108,11 @@ class Delivery:
         rng: random.Random,
         spool: Spool | None,
         emit: Callable[[Event], None],
+        test: bool = False,
     ) -> None:
         self.link = Link()
         self._token = token
+        self._test = test  # the bot lives in Telegram's test environment
         self._transport = transport
         self._clock = clock
         self._policy = policy
@@ -154,7 +156,7 @@ class Delivery:
         if claim.files and self._spool is None:
             return NoReply(Break.FILE, False, "this process has no file spool")
         params, parts = prepare(claim, self._spool)
-        call = Call(self._token, claim.method, params, parts, claim.options.timeout)
+        call = Call(self._token, claim.method, params, parts, claim.options.timeout, self._test)
         return await self._transport.call(call)
 
     def _tried(
@@ -293,7 +295,7 @@ class Delivery:
         """Whether Telegram answers at all: `getMe` costs nothing and doubles nothing. On a network that loses much, a reset
         says little: then it is asked again, thrice in all."""
         for pause in (*PROBE_AGAIN, None):
-            answer = await self._transport.call(Call(self._token, "getMe", b"{}", timeout=10.0))
+            answer = await self._transport.call(Call(self._token, "getMe", b"{}", timeout=10.0, test=self._test))
             if pause is None or not (isinstance(answer, NoReply) and answer.kind is Break.RESET):
                 break
             await self._clock.sleep(pause)
@@ -302,7 +304,7 @@ class Delivery:
 
     async def token_works(self) -> bool:
         """Whether Telegram takes the bot's token (again)."""
-        answer = await self._transport.call(Call(self._token, "getMe", b"{}", timeout=10.0))
+        answer = await self._transport.call(Call(self._token, "getMe", b"{}", timeout=10.0, test=self._test))
         return isinstance(answer, Reply) and answer.status == 200
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from .core.errors import InvalidMessage
+from .core.errors import InvalidMessage, TooLarge
 from .core.message import DEFAULT_OPTIONS, Draft, FileRef, OnUnknown, Options, Ordering, Priority
 from .core.methods import Kind, album_items, canonical, coalesces, costs_money, kind_of, known, lane_of, target_of
 from .core.policy import exponential, fixed
@@ -23,6 +23,7 @@ from .message import Message
 
 MAX_PARAMS = 1 << 20  # bytes of JSON; the official server takes 1 MiB of parameters (tdlib/telegram-bot-api)
 MAX_KEY = 255
+MAX_METHOD = 64  # characters; the longest known name has 33
 MAX_METADATA = 50  # pairs
 MAX_METADATA_VALUE = 500  # characters
 MAX_ATTEMPTS = 1000
@@ -34,7 +35,7 @@ BLANKS = frozenset(" \t\r\n")
 
 E_ = TypeVar("E_", bound=Enum)
 
-_TEXTS = (
+TEXTS = (
     "text",
     "caption",
     "parse_mode",
@@ -66,7 +67,7 @@ def draft(
     """`params` are the message's with files replaced by `attach://...`, `body` is their JSON. Raises InvalidMessage."""
     method = check_method(message.method)
     if len(body) > MAX_PARAMS:
-        raise InvalidMessage("params", f"are {len(body):,} bytes; Telegram takes {MAX_PARAMS:,}", "Send less.")
+        raise TooLarge("params", f"are {len(body):,} bytes; Telegram takes {MAX_PARAMS:,}", "Send less.")
     _check_params(method, params)
     chat = lane_of(method, params)
     is_set = kind_of(method) is Kind.SET
@@ -104,21 +105,30 @@ def check_method(method: object) -> str:
     """The Bot API's spelling of a method that can be handed over. Raises InvalidMessage."""
     if not isinstance(method, str) or not method:
         raise InvalidMessage("method", "is missing", "Name a Bot API method, for example sendMessage.")
-    return _deliverable(method)
+    name, refusal = _examined(method[: MAX_METHOD + 1])
+    if refusal is not None:
+        raise InvalidMessage("method", *refusal)
+    return name
+
+
+def deliverable(method: str) -> bool:
+    """Can the method be handed over, to be stored and delivered? What cannot is asked of Telegram directly."""
+    return bool(method) and _examined(method[: MAX_METHOD + 1])[1] is None
 
 
 @lru_cache(maxsize=1024)
-def _deliverable(method: str) -> str:
-    if not (method.isascii() and method.isalnum()) or len(method) > 64:
-        raise InvalidMessage("method", f"{method[:80]!r} is no method name", "Use letters and digits only.")
+def _examined(method: str) -> tuple[str, tuple[str, str] | None]:
+    """The method's spelling, and what is wrong with handing it over, with the remedy."""
+    if not (method.isascii() and method.isalnum()) or len(method) > MAX_METHOD:
+        return method, (f"{method!r} is no method name", "Use letters and digits only.")
     name = canonical(method)
     if name in ("getUpdates", "setWebhook", "deleteWebhook", "logOut", "close") or (
         known(name) and name.startswith("get")
     ):
-        raise InvalidMessage("method", f"{name} asks or sets up; there is nothing to deliver", "Call Telegram itself.")
+        return name, (f"{name} asks or sets up; there is nothing to deliver", "Call Telegram itself.")
     if kind_of(name) is Kind.NOW:
-        raise InvalidMessage("method", f"{name} is worth something now or never", "Call Telegram itself.")
-    return name
+        return name, (f"{name} is worth something now or never", "Call Telegram itself.")
+    return name, None
 
 
 def encode(params: Mapping[str, Any]) -> bytes:
@@ -157,7 +167,7 @@ def _check_params(method: str, params: Mapping[str, Any]) -> None:
     elif isinstance(chat, str) and (not chat.strip() or not BLANKS.isdisjoint(chat.strip())):
         raise InvalidMessage("params.chat_id", f"{chat!r} is no chat", "Give a number, or @channelname.")
     for name, value in params.items():
-        if name in _TEXTS and value is not None and not isinstance(value, str):
+        if name in TEXTS and value is not None and not isinstance(value, str):
             _wrong(name, value, "a string")
         if name in _NUMBERS and (isinstance(value, bool) or not isinstance(value, int | float | str)):
             _wrong(name, value, "a number")

@@ -8,6 +8,7 @@ from typing import Any
 
 from .core.message import OnUnknown, Ordering, Priority
 from .core.times import Time
+from .telegram.files import InputFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,8 @@ class Message:
     """One Bot API call to deliver, and how to treat it.
 
     `method` and `params` are the Bot API's own (https://core.telegram.org/bots/api). Where a parameter is a file, give a
-    `Path`, `bytes`, an open binary file or an `InputFile`; a string is a `file_id` or URL, as everywhere.
+    `Path`, `bytes`, an open binary file or an `InputFile`; a string is a `file_id` or URL, as everywhere. Or name the files
+    in `parts`, as a multipart request to the Bot API does.
     """
 
     method: str
@@ -33,3 +35,4 @@ class Message:
     timeout: float | None = None  # seconds, one attempt
     metadata: Mapping[str, Any] | None = None  # found again by key: order id, user id, ...
     force: bool = False  # lift a suppression of the chat
+    parts: Mapping[str, InputFile] | None = None  # files that params name as `attach://<name>`, or that are a parameter

@@ -108,12 +108,12 @@ class Outbox:
         if type(message.params) is not dict and not isinstance(message.params, Mapping):
             raise InvalidMessage("params", f"is a {type(message.params).__name__}", "Give a mapping of parameters.")
         bot = self._bots.resolve(message.bot)
-        body = plain(message.params)
+        body = plain(message.params) if message.parts is None else None
         return None if body is None else draft(message, message.params, body, (), bot, self._new_id(now), now)
 
     async def _with_files(self, message: Message, now: float) -> Draft:
         bot, id = self._bots.resolve(message.bot), self._new_id(now)
-        params, attachments = detach(check_method(message.method), message.params)
+        params, attachments = detach(check_method(message.method), message.params, message.parts)
         body = encode(params)
         draft(message, params, body, (), bot, id, now)  # what is wrong shows before megabytes are copied
         files = tuple([await self._keep(attachment) for attachment in attachments])

@@ -32,6 +32,9 @@ class Bot:
     name: str
     token: str = field(repr=False)
     limits: Limits = Limits()
+    test: bool = False  # it lives in Telegram's test environment
+    wait: float | None = None  # seconds a call through the gateway waits for its delivery; None: as `gateway_wait` says
+    respond_async: bool = False  # a gateway call not delivered in time gets a placeholder instead of an error
 
     @property
     def id(self) -> int:
@@ -55,6 +58,11 @@ class Settings:
     suppression: float = 30 * DAY  # a chat that cannot be written to is tried again after so long
     policy: Policy = Policy()
     log_level: str = "info"
+    log_texts: bool = False  # the log may quote what messages say
+    listen: str = "127.0.0.1:8080"  # host:port of the doors
+    api_key: str | None = field(default=None, repr=False)  # opens all of REST
+    gateway_wait: float = 25.0  # seconds a call through the gateway waits for its delivery
+    rest_rate: float = 0.0  # requests/s of one API key; 0: no limit
     warnings: tuple[str, ...] = ()
 
 
@@ -72,7 +80,7 @@ def load(environ: Mapping[str, str] | None = None, file: Path | None = None) -> 
     """Read the settings. `file`: instead of `KURIR_CONFIG` or `./kurir.toml`. Raises InvalidSetting."""
     environ = os.environ if environ is None else environ
     table = _file(environ, file)
-    for name in ("telegram", "retry"):
+    for name in SECTIONS:
         _table(name, table.get(name, {}), f"Write [{name}] and its settings below.")
     values: dict[str, Any] = {}
     for knob in KNOBS:
@@ -181,6 +189,29 @@ def _delays(name: str, value: Any) -> tuple[float, ...]:
     return tuple(number(f"{name}[{i}]", delay, 0) for i, delay in enumerate(value))
 
 
+def _listen(name: str, value: Any) -> str:
+    """host:port; a bare port means this machine only; an IPv6 host stands in brackets."""
+    text = f"127.0.0.1:{value}" if str(value).isdigit() else _text(name, value)
+    match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\s\[\]]*):(\d{1,5})", text)
+    if match is None or int(match[2]) > 65535:
+        raise InvalidSetting(name, f"{value!r} is no address", "Write host:port, for example 127.0.0.1:8080.")
+    return text
+
+
+def _secret(name: str, value: Any) -> str:
+    if len(_text(name, value)) < 16 or not value.isascii() or not value.isprintable() or " " in value:
+        raise InvalidSetting(name, "is too easily guessed", "Use 16 characters or more, without blanks.")
+    return str(value)
+
+
+def _wait(name: str, value: Any) -> float:
+    return number(name, value, 0, 3600)
+
+
+def _rate(name: str, value: Any) -> float:
+    return number(name, value, 0, 1e6)
+
+
 KNOBS = (
     _Knob("KURIR_STORE", "store", "store", _text),
     _Knob("KURIR_TELEGRAM_URL", "telegram.url", "telegram_url", _url),
@@ -193,10 +224,16 @@ KNOBS = (
     _Knob("KURIR_HISTORY_DAYS", "history_days", "history", _days),
     _Knob("KURIR_SUPPRESSION_DAYS", "suppression_days", "suppression", _days),
     _Knob("KURIR_LOG_LEVEL", "log_level", "log_level", _level),
+    _Knob("KURIR_LOG_TEXTS", "log_texts", "log_texts", _flag),
+    _Knob("KURIR_LISTEN", "listen", "listen", _listen),
+    _Knob("KURIR_API_KEY", "api_key", "api_key", _secret),
+    _Knob("KURIR_GATEWAY_WAIT", "gateway.wait", "gateway_wait", _wait),
+    _Knob("KURIR_REST_RATE", "rest.rate", "rest_rate", _rate),
 )
-OTHER_ENV = ("KURIR_CONFIG", "KURIR_BOT_TOKEN", "KURIR_PACE", "KURIR_LISTEN", "KURIR_API_KEY", "KURIR_SPOOL")
-OTHER_TOML = ("bots", "pace", "retry", "telegram", "listen", "api_key", "spool")
-
+OTHER_ENV = ("KURIR_CONFIG", "KURIR_BOT_TOKEN", "KURIR_PACE", "KURIR_SPOOL")
+OTHER_TOML = ("bots", "pace", "retry", "telegram", "spool")
+SECTIONS = ("telegram", "retry", "gateway", "rest")
+BOT = ("token", "pace", "test", "wait", "respond_async")
 
 RETRY_DELAYS = ("quick", "slow")
 RETRY_LIMITS = ("crash_limit", "doubt_limit")
@@ -223,11 +260,13 @@ def _policy(table: Mapping[str, Any]) -> Policy:
 # ---------------------------------------------------------------- bots
 
 
-def make_bot(name: str, token: Any, limits: Limits = Limits()) -> Bot:
-    """Raises InvalidSetting (which never shows the token)."""
+def make_bot(name: str, token: Any, limits: Limits = Limits(), entry: Mapping[str, Any] = {}) -> Bot:
+    """`entry`: its table in the file. Raises InvalidSetting (which never shows the token)."""
     if not isinstance(token, str) or not TOKEN.fullmatch(token.strip()):
         raise InvalidSetting(f"token of bot {name!r}", "does not look like 123456789:AA...", "Copy it from @BotFather.")
-    return Bot(name, token.strip(), limits)
+    flags = {flag: _flag(f"bots.{name}.{flag}", entry[flag]) for flag in ("test", "respond_async") if flag in entry}
+    wait = _wait(f"bots.{name}.wait", entry["wait"]) if "wait" in entry else None
+    return Bot(name, token.strip(), limits, wait=wait, **flags)
 
 
 def _bots(environ: Mapping[str, str], table: Mapping[str, Any]) -> tuple[Bot, ...]:
@@ -239,7 +278,7 @@ def _bots(environ: Mapping[str, str], table: Mapping[str, Any]) -> tuple[Bot, ..
     for name, entry in named.items():
         _table(f"bots.{name}", entry, f'Write [bots.{name}] token = "...".')
         limits = pace(entry.get("pace", {}), common, f"bots.{name}.pace")
-        bots.append(make_bot(name, entry.get("token"), limits))
+        bots.append(make_bot(name, entry.get("token"), limits, entry))
     if token := environ.get("KURIR_BOT_TOKEN"):
         bot = make_bot("default", token, common)
         same = [b for b in bots if b.id == bot.id]
@@ -280,9 +319,12 @@ def _unknown(environ: Mapping[str, str], table: Mapping[str, Any]) -> list[str]:
     known_env = [*(knob.env for knob in KNOBS), *OTHER_ENV]
     known_toml = [*(knob.toml.split(".")[0] for knob in KNOBS), *OTHER_TOML]
     inside = {
-        "telegram": [knob.toml.split(".")[1] for knob in KNOBS if knob.toml.startswith("telegram.")],
         "retry": [*RETRY_DELAYS, *RETRY_LIMITS],
-        **{f"bots.{bot}": ["token", "pace"] for bot in table.get("bots", {})},
+        **{f"bots.{bot}": list(BOT) for bot in table.get("bots", {})},
+        **{
+            section: [knob.toml.split(".")[1] for knob in KNOBS if knob.toml.startswith(f"{section}.")]
+            for section in ("telegram", "gateway", "rest")
+        },
     }
     found = [("", name, known_env) for name in environ if name.startswith("KURIR_")]
     found += [("", name, known_toml) for name in table]

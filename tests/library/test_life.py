@@ -204,7 +204,7 @@ async def test_close_hands_back_what_has_not_left(store: Store) -> None:
         assert set(states) == {State.DELIVERED, State.WAITING}
         assert states.count(State.DELIVERED) == len(s.texts(5))
         async with s.kurir(store) as again:
-            await asyncio.gather(*[again._waiting.end_of(r.id, 100) for r in receipts])
+            await asyncio.gather(*[again.end(r.id, 100) for r in receipts])
         assert s.texts(5) == [f"m{n}" for n in range(30)]
 
 

@@ -78,6 +78,11 @@ def test_every_knob_has_both_doors() -> None:
         "KURIR_HISTORY_DAYS": "8",
         "KURIR_SUPPRESSION_DAYS": "9",
         "KURIR_LOG_LEVEL": "DEBUG",
+        "KURIR_LOG_TEXTS": "yes",
+        "KURIR_LISTEN": "0.0.0.0:80",
+        "KURIR_API_KEY": "a-key-of-16-characters",
+        "KURIR_GATEWAY_WAIT": "4",
+        "KURIR_REST_RATE": "50",
     }
     assert set(texts) == {knob.env for knob in KNOBS}
     by_env = load(texts)
@@ -271,7 +276,7 @@ def test_an_unknown_name_in_a_table_is_warned_of_with_the_nearest(toml: str, nam
 
 
 def test_the_known_names_are_not_warned_of() -> None:
-    good = {"KURIR_BOT_TOKEN": TOKEN, "KURIR_PACE": "on", "KURIR_LISTEN": ":1", "KURIR_API_KEY": "k", "PATH": "x"}
+    good = {"KURIR_BOT_TOKEN": TOKEN, "KURIR_PACE": "on", "KURIR_SPOOL": "folder", "PATH": "x"}
     assert load(good).warnings == ()
 
 
@@ -316,3 +321,29 @@ def test_every_contract_variable_is_known() -> None:
     known = {knob.env for knob in KNOBS} | set(OTHER_ENV)
     contract = "STORE BOT_TOKEN TELEGRAM_URL LISTEN API_KEY PACE LOG_LEVEL CONFIG SPOOL FILES"
     assert {f"KURIR_{name}" for name in contract.split()} <= known
+
+
+# ---------------------------------------------------------------- the doors
+
+
+@pytest.mark.parametrize("text", ["8080", ":8080", "0.0.0.0:8080", "[::1]:8080", "kurir.local:8080"])
+def test_an_address_to_listen_on_is_taken_in_every_usual_spelling(text: str) -> None:
+    assert load({"KURIR_LISTEN": text}).listen.endswith(":8080")
+
+
+@pytest.mark.parametrize("text", ["localhost", "host:port", "host:99999", "::1:80", "http://x:80"])
+def test_an_address_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(InvalidSetting, match="host:port"):
+        load({"KURIR_LISTEN": text})
+
+
+def test_an_api_key_that_is_easily_guessed_is_refused_and_not_shown() -> None:
+    with pytest.raises(InvalidSetting) as raised:
+        load({"KURIR_API_KEY": "hunter2"})
+    assert "hunter2" not in str(raised.value)
+
+
+def test_a_bot_says_how_it_wants_to_be_answered() -> None:
+    written(f'[bots.shop]\ntoken = "{TOKEN}"\ntest = true\nwait = 4\nrespond_async = "on"\n')
+    (bot,) = load({}).bots
+    assert (bot.test, bot.wait, bot.respond_async) == (True, 4.0, True)

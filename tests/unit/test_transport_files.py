@@ -13,8 +13,10 @@ import orjson
 import pytest
 from test_transport import OK, TOKEN, Reader, Telegram, Writer, ask, reset, response, serving, transport
 
+from kurir.core.errors import InvalidMessage
 from kurir.core.outcome import Break, NoReply, Reply
 from kurir.ports import Call, Part
+from kurir.telegram.files import InputFile, detach
 
 MB = 1024 * 1024
 
@@ -226,3 +228,9 @@ async def test_a_request_nobody_reads_ends_in_time() -> None:
     answer = await ask(deaf, call, read_timeout=0.3)
     assert isinstance(answer, NoReply)
     assert (answer.kind, answer.sent) == (Break.TIMEOUT, True)
+
+
+def test_values_nested_without_end_are_refused_not_followed() -> None:
+    media = "[" * 900 + '"attach://a"' + "]" * 900
+    with pytest.raises(InvalidMessage, match="nested too deeply"):
+        detach("sendMediaGroup", {"chat_id": 1, "media": media}, {"a": InputFile(b"x")})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .message import Accepted, Claim, Draft, State
+from .message import Accepted, Attempt, Claim, Draft, State
 from .outcome import Outcome
 
 if TYPE_CHECKING:
@@ -40,6 +40,16 @@ class Settled:
     reason: str | None
     result: bytes | None
     due_at: float
+    at: float
+    attempt: Attempt | None = None  # the call that brought it about
+
+
+@dataclass(frozen=True, slots=True)
+class Altered:
+    """Messages were changed by hand: cancelled, set waiting again, or purged (`state` None)."""
+
+    ids: tuple[str, ...]
+    state: State | None
     at: float
 
 
@@ -101,6 +111,23 @@ class Paused:
 
 
 @dataclass(frozen=True, slots=True)
+class Called:
+    """A call that is not stored was answered, or given up.
+
+    `method` in the Bot API's spelling; "unknown" where it has no such method, so that the names stay few. `outcome`:
+    that of the last try (`delivered`, `throttled`, ...: see `outcome.name_of`), or `shed` (refused under pressure),
+    `busy` (its turn did not come in time), `cached` (`getMe`, as Telegram answered before), `closed` (Kurir was closed
+    meanwhile), `abandoned` (the caller left). `repeats`: tries after the first.
+    """
+
+    bot: int
+    method: str
+    outcome: str
+    duration: float  # seconds
+    repeats: int
+
+
+@dataclass(frozen=True, slots=True)
 class PaceChanged:
     """A limit was corrected by what Telegram answered. `scope`: "bot", or the chat; `rate` in messages/s."""
 
@@ -136,6 +163,7 @@ Event = (
     Submitted
     | Attempted
     | Settled
+    | Altered
     | Fenced
     | Leased
     | Unleased
@@ -143,6 +171,7 @@ Event = (
     | OutageBegan
     | OutageEnded
     | Paused
+    | Called
     | PaceChanged
     | StoreTrouble
     | StoreBack

@@ -1,14 +1,21 @@
-"""The hub that hands events to listeners, and the listener that writes lines a person can follow (C9)."""
+"""The hub that hands events to listeners, and the listener that writes lines a person can follow (C9).
+
+What a line is about also stands in the record by itself, for machines: `record.kurir` is `{"id": ..., "bot": ...}`.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import orjson
 
 from kurir.core.events import (
+    Altered,
     Attempted,
+    Called,
     Crashed,
     Event,
     Fenced,
@@ -30,13 +37,17 @@ from kurir.core.outcome import Delivered, Throttled, name_of
 from kurir.ports import Listener
 
 logger = logging.getLogger("kurir")
+DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
+EXCERPT = 80  # characters of a text
+_TEXTS: Final = ("text", "caption", "question", "title", "description")  # parameters that hold what people read
 
 
 class Hub:
-    """Hands every event to every listener. One that fails is told of in the log and harms nobody else."""
+    """Hands every event to every listener. One that fails is told of in the log and harms nobody else. `texts`: the log
+    shows what messages say."""
 
-    def __init__(self, listeners: Iterable[Listener] = ()) -> None:
-        self._listeners: tuple[Listener, ...] = (log, *listeners)
+    def __init__(self, listeners: Iterable[Listener] = (), *, texts: bool = False) -> None:
+        self._listeners: tuple[Listener, ...] = (Log(texts=texts), *listeners)
 
     def add(self, listener: Listener) -> None:
         self._listeners = (*self._listeners, listener)
@@ -49,70 +60,127 @@ class Hub:
                 logger.exception("a listener failed on %s", type(event).__name__)
 
 
-def log(event: Event) -> None:
-    """The log lines. Ids, methods and chats; never a text, never a token."""
-    line = _LINES.get(type(event))
-    if line is not None:
-        line(event)
+class Log:
+    """The log lines. Ids, methods and chats; never a token; a text only where `texts`, in lines of level debug."""
 
+    def __init__(self, *, texts: bool = False) -> None:
+        self._texts = texts
 
-def _submitted(event: Submitted) -> None:
-    if logger.isEnabledFor(logging.DEBUG):
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Submitted):
+            self._submitted(event)
+        elif isinstance(event, Attempted):
+            self._attempted(event)
+        else:
+            line = _LINES.get(type(event))
+            if line is not None:
+                line(event)
+
+    def _submitted(self, event: Submitted) -> None:
+        if not logger.isEnabledFor(DEBUG):
+            return
         for draft, accepted in zip(event.drafts, event.accepted, strict=True):
-            logger.debug("%s accepted: %s to %s", accepted.id, draft.method, draft.chat)
+            what = self._excerpt(draft.params)
+            if accepted.duplicate:
+                _say(DEBUG, accepted.id, draft.bot, "%s accepted before, under the same key", accepted.id)
+            else:
+                words = "%s accepted: %s to %s%s"
+                _say(DEBUG, accepted.id, draft.bot, words, accepted.id, draft.method, draft.chat, what)
+
+    def _attempted(self, event: Attempted) -> None:
+        claim, outcome, verdict = event.claim, event.outcome, event.verdict
+        if isinstance(outcome, Delivered):
+            if logger.isEnabledFor(DEBUG):
+                what = self._excerpt(claim.params)
+                words = "%s sent to %s in %.3f s%s"
+                _say(DEBUG, claim.id, claim.bot, words, claim.id, claim.chat, event.duration, what)
+        elif isinstance(outcome, Throttled):
+            words = "%s throttled: waits %g s, as Telegram asks"
+            _say(INFO, claim.id, claim.bot, words, claim.id, outcome.retry_after)
+        elif isinstance(verdict, Again):
+            _say(
+                INFO,
+                claim.id,
+                claim.bot,
+                "%s %s (%s): attempt %d %s, tried again in %.0f s",
+                claim.id,
+                name_of(outcome),
+                verdict.reason,
+                claim.attempts + 1,
+                "counts" if verdict.charged else "does not count",
+                verdict.due_at - event.started_at - event.duration,
+            )
+
+    def _excerpt(self, params: bytes) -> str:
+        return excerpt(params) if self._texts else ""
 
 
-def _attempted(event: Attempted) -> None:
-    if isinstance(event.outcome, Delivered):
-        logger.debug("%s sent to %s in %.3f s", event.claim.id, event.claim.chat, event.duration)
-    elif isinstance(event.outcome, Throttled):
-        seconds = event.outcome.retry_after
-        logger.info("%s throttled: waits %g s, as Telegram asks", event.claim.id, seconds)
-    elif isinstance(event.verdict, Again):
-        verdict = event.verdict
-        logger.info(
-            "%s %s (%s): attempt %d %s, tried again in %.0f s",
-            event.claim.id,
-            name_of(event.outcome),
-            verdict.reason,
-            event.claim.attempts + 1,
-            "counts" if verdict.charged else "does not count",
-            verdict.due_at - event.started_at - event.duration,
-        )
+def excerpt(params: bytes) -> str:
+    """`: "the beginning of what the message says"`, or nothing."""
+    told = orjson.loads(params)
+    for name in _TEXTS:
+        text = told.get(name)
+        if isinstance(text, str) and text:
+            short = text if len(text) <= EXCERPT else text[:EXCERPT] + "..."
+            return f": {orjson.dumps(short).decode()}"
+    return ""
+
+
+def _say(level: int, id: str | None, bot: int | None, words: str, *values: object) -> None:
+    if logger.isEnabledFor(level):
+        about = {"id": id, "bot": bot}
+        logger.log(level, words, *values, extra={"kurir": {k: v for k, v in about.items() if v is not None}})
 
 
 def _settled(event: Settled) -> None:
+    claim = event.claim
     if event.state is State.DEAD:
-        logger.warning("%s dead: %s to %s: %s", event.claim.id, event.claim.method, event.claim.chat, event.reason)
+        words = "%s dead: %s to %s: %s"
+        _say(WARNING, claim.id, claim.bot, words, claim.id, claim.method, claim.chat, event.reason)
     elif event.state is State.EXPIRED:
-        logger.warning("%s expired: %s to %s", event.claim.id, event.claim.method, event.claim.chat)
+        _say(WARNING, claim.id, claim.bot, "%s expired: %s to %s", claim.id, claim.method, claim.chat)
+
+
+def _altered(event: Altered) -> None:
+    what = {State.WAITING: "set waiting again", None: "purged"}.get(event.state, str(event.state))
+    for id in event.ids:
+        _say(INFO, id, None, "%s %s", id, what)
 
 
 def _paused(event: Paused) -> None:
     whom = f"bot {event.bot}" if event.chat is None else f"chat {event.chat} of bot {event.bot}"
     if event.until == 0:
-        logger.warning("%s resumed: %s", whom, event.why)
+        _say(WARNING, None, event.bot, "%s resumed: %s", whom, event.why)
     elif math.isinf(event.until):
-        logger.error("%s stopped until somebody acts: %s", whom, event.why)
+        _say(ERROR, None, event.bot, "%s stopped until somebody acts: %s", whom, event.why)
     elif event.chat is None:
-        logger.warning("%s paused: %s", whom, event.why)
+        _say(WARNING, None, event.bot, "%s paused: %s", whom, event.why)
 
 
-_LINES: dict[type[Any], Any] = {
-    Submitted: _submitted,
-    Attempted: _attempted,
+def _of_bot(level: int, words: str, *names: str) -> Callable[[Any], None]:
+    """A line about a bot: `words` after `bot N: `, with the event's attributes called `names`."""
+
+    def line(event: Any) -> None:
+        _say(level, None, event.bot, f"bot %d: {words}", event.bot, *(getattr(event, name) for name in names))
+
+    return line
+
+
+_LINES: dict[type[Any], Callable[[Any], None]] = {
     Settled: _settled,
+    Altered: _altered,
     Paused: _paused,
-    Fenced: lambda e: logger.warning("%s settled too late: somebody else holds the bot", e.claim.id),
-    Leased: lambda e: logger.info("bot %d: this process sends for it now (token %d)", e.bot, e.token),
-    Unleased: lambda e: logger.info("bot %d: this process does not send for it any more: %s", e.bot, e.why),
-    Recovered: lambda e: logger.warning("bot %d: %d messages were in flight when a courier died", e.bot, e.claims),
-    OutageBegan: lambda e: logger.warning(
-        "bot %d: Telegram is out of reach (%s); messages wait, a probe goes out now and then", e.bot, e.why
+    Fenced: lambda e: _say(
+        WARNING, e.claim.id, e.claim.bot, "%s settled too late: somebody else holds the bot", e.claim.id
     ),
-    OutageEnded: lambda e: logger.warning("bot %d: Telegram is back after %.0f s", e.bot, e.seconds),
-    PaceChanged: lambda e: logger.info("bot %d: pace of %s is now %.2f/s", e.bot, e.scope, e.rate),
-    StoreTrouble: lambda e: logger.error("the store refused to %s: %s", e.step, e.error),
-    StoreBack: lambda e: logger.warning("the store works again after %.1f s", e.seconds),
-    Crashed: lambda e: logger.error("%s failed and is started anew: %s", e.loop, e.error),
+    Leased: _of_bot(INFO, "this process sends for it now (token %d)", "token"),
+    Unleased: _of_bot(INFO, "this process does not send for it any more: %s", "why"),
+    Recovered: _of_bot(WARNING, "%d messages were in flight when a courier died", "claims"),
+    OutageBegan: _of_bot(WARNING, "Telegram is out of reach (%s); messages wait, a probe goes out now and then", "why"),
+    OutageEnded: _of_bot(WARNING, "Telegram is back after %.0f s", "seconds"),
+    Called: _of_bot(DEBUG, "%s %s in %.3f s, repeated %d times", "method", "outcome", "duration", "repeats"),
+    PaceChanged: _of_bot(INFO, "pace of %s is now %.2f/s", "scope", "rate"),
+    StoreTrouble: lambda e: _say(ERROR, None, None, "the store refused to %s: %s", e.step, e.error),
+    StoreBack: lambda e: _say(WARNING, None, None, "the store works again after %.1f s", e.seconds),
+    Crashed: lambda e: _say(ERROR, None, None, "%s failed and is started anew: %s", e.loop, e.error),
 }

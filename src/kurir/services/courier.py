@@ -32,6 +32,7 @@ from kurir.ports import Lease, Settlement
 from .insistence import Insistence
 from .line import TOO_FAR, Line
 from .reach import Reach
+from .references import References
 from .tools import Tools
 
 LOOKAHEAD = 0.1  # seconds of the bot's pace that are claimed ahead
@@ -53,6 +54,7 @@ class Courier:
         self._clock = tools.clock
         self._emit = tools.emit
         self._insist = Insistence(tools.clock, tools.emit)
+        self._references = References(tools.store, tools.clock, delivery, self._insist)
         self._concurrency = tools.concurrency
         self._lease = Lease(bot, "", 0, 0.0)
         self._stopping = False
@@ -249,6 +251,15 @@ class Courier:
         settlement = self._delivery.unsent(claim)
         if settlement is None:
             try:
+                resolved = await self._references.resolve(claim)
+            except asyncio.CancelledError:
+                resolved = self._delivery.hand_back(claim)
+            if isinstance(resolved, Claim):
+                claim = resolved
+            else:
+                settlement = resolved
+        if settlement is None:
+            try:
                 chat_at = await self._upload(claim, paid)
                 if chat_at is None:
                     chat_at = await self._turn(claim, paid)
@@ -356,7 +367,7 @@ class Courier:
         if not kept:
             self._emit(Fenced(s.claim))
         elif s.attempt is not None or s.state is not State.WAITING:
-            self._emit(Settled(s.claim, s.state, s.reason, s.result, s.due_at, now))
+            self._emit(Settled(s.claim, s.state, s.reason, s.result, s.due_at, now, s.attempt))
 
 
 def _is_paid(claim: Claim) -> bool:

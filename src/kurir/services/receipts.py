@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from kurir.core.errors import DeliveryTimeout, NotFound, StoreAway, StoreError, Undelivered
-from kurir.core.events import Event, Settled
+from kurir.core.events import Altered, Event, Settled, Submitted
 from kurir.core.message import Accepted, Record, State
 from kurir.ports import Clock, Query, Store
 
@@ -49,11 +49,24 @@ class Receipt:
     async def ended(self, timeout: float | None = None) -> Record:
         """The record, once the message has ended in whatever way. An edit that gave way to a newer one ends as that
         one does. Raises DeliveryTimeout; StoreAway when Kurir is closed meanwhile."""
-        return await self._waiting.end_of(self.id, timeout)
+        end = await self._waiting.end(self.id, timeout)
+        return await self._waiting.get(end.id)
 
     async def record(self) -> Record:
         """The message as it stands now."""
         return await self._waiting.get(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a message ended. `id` is that of the message it gave way to, if it did."""
+
+    id: str
+    state: State
+    reason: str | None
+    result: bytes | None  # Telegram's, JSON
+    status: int | None = None  # HTTP status of the last call's answer
+    calls: int = 0  # made in all
 
 
 class Waiting:
@@ -62,18 +75,29 @@ class Waiting:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._waiters: dict[str, set[asyncio.Future[None]]] = {}
+        self._waiters: dict[str, set[asyncio.Future[End | None]]] = {}
         self._looking: asyncio.Task[None] | None = None
         self._closed = False
 
     def hear(self, event: Event) -> None:
-        if isinstance(event, Settled) and event.state.final:
-            self._wake(event.claim.id)
+        if not self._waiters:
+            return
+        if isinstance(event, Settled):
+            if event.state.final and event.claim.id in self._waiters:
+                self._wake(event.claim.id, _end_of(event))
+        elif isinstance(event, Submitted):
+            for accepted in event.accepted:
+                if accepted.replaces is not None:
+                    self._wake(accepted.replaces)
+        elif isinstance(event, Altered):
+            for id in event.ids:
+                self._wake(id)
 
-    def _wake(self, id: str) -> None:
+    def _wake(self, id: str, end: End | None = None) -> None:
+        """`end` None: the store knows more."""
         for waiter in self._waiters.get(id, ()):
             if not waiter.done():
-                waiter.set_result(None)
+                waiter.set_result(end)
 
     async def get(self, id: str, *, with_attempts: bool = False) -> Record:
         """Raises NotFound."""
@@ -82,10 +106,13 @@ class Waiting:
             raise NotFound(f"no message {id!r}", "It was never accepted here, or its history was pruned.")
         return page.items[0]
 
-    async def end_of(self, id: str, timeout: float | None) -> Record:
-        end = None if timeout is None else self._clock.now() + timeout
+    async def end(self, id: str, timeout: float | None, *, fresh: bool = False) -> End:
+        """How the message ended, once it has. `fresh`: it was accepted this moment, so that a first look at the store is
+        needless. Raises DeliveryTimeout after `timeout` seconds, NotFound, and StoreAway when Kurir is closed meanwhile."""
+        until = None if timeout is None else self._clock.now() + timeout
+        look = not fresh
         while True:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            waiter: asyncio.Future[End | None] = asyncio.get_running_loop().create_future()
             waiting_for = id
             self._waiters.setdefault(id, set()).add(waiter)
             try:
@@ -93,24 +120,31 @@ class Waiting:
                     raise StoreAway(
                         f"Kurir was closed while message {id} was waited for", "It lives on: open it again."
                     )
-                record = await self.get(id)
-                if record.superseded_by is not None:
-                    id = record.superseded_by
-                    continue
-                if record.state.final:
-                    return record
+                if look:
+                    record = await self.get(id, with_attempts=True)
+                    if record.superseded_by is not None:
+                        id = record.superseded_by
+                        continue
+                    if record.state.final:
+                        return _end_of_record(record)
                 self._look()
-                await self._wait(waiter, end)
+                heard = await self._wait(waiter, until)
             finally:
                 self._forget(waiting_for, waiter)
-            if end is not None and not waiter.done() and self._clock.now() >= end:
+            if heard is not None:
+                return heard
+            if until is not None and not waiter.done() and self._clock.now() >= until:
                 raise DeliveryTimeout(id, timeout or 0.0)
+            look = True
 
-    async def _wait(self, waiter: asyncio.Future[None], end: float | None) -> None:
-        left = None if end is None else max(0.0, end - self._clock.now())
-        await asyncio.wait((waiter,), timeout=left)
+    async def _wait(self, waiter: asyncio.Future[End | None], until: float | None) -> End | None:
+        try:
+            async with asyncio.timeout(None if until is None else max(0.0, until - self._clock.now())):
+                return await asyncio.shield(waiter)
+        except TimeoutError:
+            return None
 
-    def _forget(self, id: str, waiter: asyncio.Future[None]) -> None:
+    def _forget(self, id: str, waiter: asyncio.Future[End | None]) -> None:
         waiters = self._waiters[id]
         waiters.discard(waiter)
         if not waiters:
@@ -144,3 +178,16 @@ class Waiting:
             self._looking.cancel()
         for id in list(self._waiters):
             self._wake(id)
+
+
+def _end_of(event: Settled) -> End:
+    claim, attempt = event.claim, event.attempt
+    status = attempt.status if attempt is not None else None
+    calls = attempt.number if attempt is not None else claim.attempts
+    return End(claim.id, event.state, event.reason, event.result, status, calls)
+
+
+def _end_of_record(record: Record) -> End:
+    attempts = record.attempts
+    status = attempts[-1].status if attempts else None
+    return End(record.id, record.state, record.reason, record.result, status, len(attempts))

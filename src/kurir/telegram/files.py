@@ -31,6 +31,8 @@ Server")."""
 
 Source = bytes | bytearray | memoryview | Path | BinaryIO
 
+_DEEPEST: Final = 100  # levels of nested values, as the official server takes (tdlib/td, `JsonParser`)
+
 _DEFAULT_NAMES: Final = {
     "photo": "photo.jpg",
     "live_photo": "video.mp4",
@@ -120,6 +122,8 @@ class _Finder:
             return self._text(value, key, media_type, where)
         if value is None or isinstance(value, int | float):
             return value
+        if where.count(".") + where.count("[") > _DEEPEST:
+            raise InvalidMessage(f"params.{key}", "is nested too deeply", "Bot API objects are a few levels deep.")
         if isinstance(value, Mapping):
             kind = value.get("type")
             return {k: self.walk(v, str(k), kind, f"{where}.{k}") for k, v in value.items()}

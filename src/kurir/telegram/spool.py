@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, Final
 
-from kurir.core.errors import InvalidMessage, StoreError, StoreFull
+from kurir.core.errors import InvalidMessage, StoreError, StoreFull, TooLarge
 
 try:
     import fcntl
@@ -50,13 +50,14 @@ class Spool:
     """A folder of blobs. All blocking work is done in threads; no file is ever held in memory."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     async def add(self, source: Source, *, name: str, max_bytes: int) -> Blob:
         """Keep the bytes of `source`; durable when it returns, stored once however often it comes.
 
-        `name` is the field to name in errors (`params.photo`). Raises InvalidMessage when the source cannot
-        be read, is empty or larger than `max_bytes`; StoreFull, StoreError when it cannot be kept. Then
+        The path of a blob of its own is not copied: it is kept as if it came anew. `name` is the field to name
+        in errors (`params.photo`). Raises InvalidMessage when the source cannot
+        be read, is empty or larger than `max_bytes` (TooLarge); StoreFull, StoreError when it cannot be kept. Then
         nothing of it is left.
         """
         return await asyncio.to_thread(self._add, source, name, max_bytes)
@@ -65,7 +66,7 @@ class Spool:
         """Where the blob lies, or would lie. Raises ValueError for what is no SHA-256."""
         if not _NAME.fullmatch(sha256):
             raise ValueError(f"{sha256!r} is no SHA-256 in hexadecimal")
-        return self._folder / sha256[:2] / sha256
+        return self.folder / sha256[:2] / sha256
 
     async def exists(self, sha256: str) -> bool:
         return await asyncio.to_thread(self.path(sha256).is_file)
@@ -89,16 +90,30 @@ class Spool:
         if isinstance(source, bytes | bytearray | memoryview):
             return self._keep(_slices(source), name, max_bytes)
         if isinstance(source, Path):
+            if _NAME.fullmatch(source.name) and source == self.path(source.name):
+                return self._keep_on(source, name, max_bytes)
             with _reading(name, str(source)):
                 file = source.open("rb")
             with file:
                 return self._keep(_pieces(file, name), name, max_bytes)
         return self._keep(_pieces(source, name), name, max_bytes)
 
+    def _keep_on(self, path: Path, name: str, max_bytes: int) -> Blob:
+        """A blob that is there: nobody removes it within the grace."""
+        with self._writing(), self._lock():
+            try:
+                size = path.stat().st_size
+            except FileNotFoundError:
+                raise InvalidMessage(name, f"no file {path.name} is kept here", "Upload it again.") from None
+            if size > max_bytes:
+                raise TooLarge(name, f"is larger than {max_bytes:,} bytes", "Send a smaller file, or a URL.")
+            os.utime(path)
+        return Blob(path.name, size)
+
     def _keep(self, pieces: Iterator[bytes | memoryview], name: str, max_bytes: int) -> Blob:
         with self._writing():
-            self._folder.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(prefix="new-", dir=self._folder)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(prefix="new-", dir=self.folder)
         try:
             with os.fdopen(handle, "wb", buffering=0) as file:
                 blob = self._copy(pieces, file, name, max_bytes)
@@ -116,7 +131,7 @@ class Spool:
         for piece in pieces:
             size += len(piece)
             if size > max_bytes:
-                raise InvalidMessage(name, f"is larger than {max_bytes:,} bytes", "Send a smaller file, or a URL.")
+                raise TooLarge(name, f"is larger than {max_bytes:,} bytes", "Send a smaller file, or a URL.")
             digest.update(piece)
             with self._writing():
                 _write_all(file, piece)
@@ -132,7 +147,7 @@ class Spool:
         with self._lock():
             if not final.parent.is_dir():
                 final.parent.mkdir(exist_ok=True)
-                _sync_folder(self._folder)
+                _sync_folder(self.folder)
             if final.is_file() and final.stat().st_size == blob.size:
                 os.utime(final)
             else:
@@ -149,19 +164,19 @@ class Spool:
     def _blobs(self, older_than: float) -> list[str]:
         latest = time.time() - older_than
         with self._writing():
-            return [path.name for path in self._folder.glob("??/*") if path.stat().st_mtime <= latest]
+            return [path.name for path in self.folder.glob("??/*") if path.stat().st_mtime <= latest]
 
     def _sweep(self, older_than: float) -> int:
         with self._writing():
-            return sum(_remove_older(path, older_than) for path in self._folder.glob("new-*"))
+            return sum(_remove_older(path, older_than) for path in self.folder.glob("new-*"))
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
         """Between "is it there?" and what follows, no process removes or adds."""
-        if fcntl is None or not self._folder.is_dir():
+        if fcntl is None or not self.folder.is_dir():
             yield
             return
-        handle = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
@@ -175,11 +190,11 @@ class Spool:
         except OSError as error:
             if error.errno in _NO_ROOM:
                 raise StoreFull(
-                    f"no room for files in {self._folder}",
+                    f"no room for files in {self.folder}",
                     "Free some space there; the message was not accepted.",
                 ) from error
             raise StoreError(
-                f"files cannot be kept in {self._folder}: {error.strerror}",
+                f"files cannot be kept in {self.folder}: {error.strerror}",
                 "Let this process create and write that folder.",
             ) from error
 

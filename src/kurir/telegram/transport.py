@@ -8,7 +8,6 @@ and a call costs less than half as much.
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections import deque
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -22,9 +21,10 @@ from aiohttp.http_parser import RawResponseMessage
 from aiohttp.http_writer import StreamWriter
 
 from kurir.core.errors import KurirError
-from kurir.core.outcome import Answer, Reply
+from kurir.core.outcome import Answer, NoReply, Reply
 from kurir.ports import Call
 
+from .download import PIECE, Download, copy, failed, store, words
 from .faults import NoFreeConnection, fault
 from .files import localised
 from .multipart import Form
@@ -36,6 +36,9 @@ LONGEST_ANSWER: Final = 8 * 1024 * 1024
 
 SLOWEST_UPLOAD: Final = 16 * 1024
 """Bytes a second: an upload may take its size divided by this, and the answer's time, in all."""
+
+AHEAD: Final = 256 * 1024
+"""Bytes of an answer that are read ahead."""
 
 _EXCERPT: Final = 200  # characters of a body that is no JSON
 
@@ -116,28 +119,40 @@ class HttpTransport:
             if call.parts and not self._local:
                 return await self._upload(call, trip, timeout)
             params = localised(call.params, call.parts) if call.parts else call.params
-            head = self._upstream.json_head(call.token, call.method)
+            head = self._upstream.json_head(call.token, call.method, call.test)
             return await self._exchange(b"%b%d\r\n\r\n%b" % (head, len(params), params), trip, timeout)
         except Exception as error:
             return fault(error, trip.sent, proxied=self._upstream.proxied)
 
-    async def download(self, token: str, file_path: str, dest: Path) -> int:
+    async def stream(self, token: str, file_path: str, *, test: bool = False) -> Download | NoReply:
+        """Begin to download a file of `getFile`; the caller closes it. Never raises for what the network or Telegram
+        does; raises KurirError for a `file_path` that is none."""
+        request = self._upstream.file_head(token, file_path, test)
+        trip = _Trip()
+        try:
+            return await self._begin(request, trip, file_path)
+        except Exception as error:
+            return fault(error, trip.sent, proxied=self._upstream.proxied)
+
+    async def download(self, token: str, file_path: str, dest: Path, *, test: bool = False) -> int:
         """Stream a file of `getFile` to `dest`, whole or not at all; answers its size in bytes. Raises
         KurirError."""
         from_disk = Path(file_path)
         if self._local and from_disk.is_absolute():
-            return await asyncio.to_thread(_copy, from_disk, dest)
+            return await asyncio.to_thread(copy, from_disk, dest)
+        begun = await self.stream(token, file_path, test=test)
+        if isinstance(begun, NoReply):
+            raise failed(file_path, begun)
         partial = dest.with_name(f"{dest.name}.part")
-        trip = _Trip()
         try:
-            size = await self._fetch(self._upstream.file_head(token, file_path), trip, partial)
+            async with begun:
+                if begun.status != 200:
+                    raise _refused(begun.status, await words(begun, 4096))
+                size = await store(begun, partial)
             await asyncio.to_thread(partial.replace, dest)
-        except KurirError:
-            raise
-        except Exception as error:
-            detail = fault(error, trip.sent, proxied=self._upstream.proxied)
-            what = f"download of {redact(file_path)} failed: {detail.kind}: {detail.detail}"
-            raise KurirError(what, "Try again; a file_path is valid for an hour, getFile tells a new one.") from None
+        except OSError as error:
+            what = f"download of {redact(file_path)} failed: {dest} cannot be written: {error.strerror}"
+            raise KurirError(what, "Make room, or let this process write there.") from None
         finally:
             await asyncio.to_thread(partial.unlink, missing_ok=True)
         return size
@@ -178,7 +193,7 @@ class HttpTransport:
             await form.close()
 
     async def _upload_form(self, call: Call, form: Form, trip: _Trip, timeout: float) -> Reply:
-        head = self._upstream.form_head(call.token, call.method, form.content_type)
+        head = self._upstream.form_head(call.token, call.method, form.content_type, call.test)
         connection = await self._upstream.connect()
         reusable = False
         try:
@@ -199,36 +214,35 @@ class HttpTransport:
             connection.release() if reusable else connection.close()
         return _reply(message, body, whole)
 
-    async def _fetch(self, request: bytes, trip: _Trip, dest: Path) -> int:
+    async def _begin(self, request: bytes, trip: _Trip, file_path: str) -> Download:
+        """Ask for a file and wait for the answer's head. The slot and the connection are the download's from then on."""
         await self._slots.take()
         try:
             connection = await self._upstream.connect()
-            whole = False
             try:
-                protocol = _ready(connection)
-                async with asyncio.timeout(self._read_timeout) as deadline:
+                async with asyncio.timeout(self._read_timeout):
+                    protocol = _ready(connection, PIECE)
                     await _write(protocol, request, trip)
                     message, stream = await _answer(protocol)
-                    if message.code != 200:
-                        body, whole = await _body(stream)
-                        raise _refused(_reply(message, body, whole))
-                    size = await _store(stream, dest, deadline, self._read_timeout)
-                    whole = True
-            finally:
-                connection.release() if whole else connection.close()
-        finally:
+                return Download(
+                    connection, message, stream, what=file_path, timeout=self._read_timeout, closed=self._slots.give
+                )
+            except BaseException:
+                connection.close()
+                raise
+        except BaseException:
             self._slots.give()
-        return size
+            raise
 
 
 # ---------------------------------------------------------------- steps of an exchange
 
 
-def _ready(connection: Connection) -> ResponseHandler:
-    """The connection's protocol, set to parse one answer."""
+def _ready(connection: Connection, ahead: int = AHEAD) -> ResponseHandler:
+    """The connection's protocol, set to parse one answer and to read about `ahead` bytes more than are taken."""
     protocol = connection.protocol
     assert protocol is not None, "a connection that was just opened has a protocol"
-    protocol.set_response_params(read_until_eof=True)
+    protocol.set_response_params(read_until_eof=True, read_bufsize=ahead)
     return protocol
 
 
@@ -291,20 +305,6 @@ async def _body(stream: aiohttp.StreamReader) -> tuple[bytes, bool]:
     return b"".join(pieces), True
 
 
-async def _store(stream: aiohttp.StreamReader, dest: Path, deadline: asyncio.Timeout, timeout: float) -> int:
-    """Stream a body to a file; each piece must come within `timeout` seconds."""
-    loop = asyncio.get_running_loop()
-    size = 0
-    file = await asyncio.to_thread(dest.open, "wb")
-    try:
-        while piece := await stream.readany():
-            deadline.reschedule(loop.time() + timeout)
-            size += await asyncio.to_thread(file.write, piece)
-    finally:
-        await asyncio.to_thread(file.close)
-    return size
-
-
 def _abandon(task: asyncio.Future[Any]) -> None:
     """Nobody waits for it any more; if it failed, that is no news."""
     if not task.cancel():
@@ -326,16 +326,14 @@ def _reply(message: RawResponseMessage, body: bytes, whole: bool) -> Reply:
     return Reply(message.code, None, excerpt, retry_after)
 
 
-def _refused(reply: Reply) -> KurirError:
-    told = reply.payload.get("description") if reply.payload else reply.excerpt
-    return KurirError(f"download refused with {reply.status}: {told}", "Ask getFile for a new file_path.")
+def _refused(status: int, body: bytes) -> KurirError:
+    told = _described(body) or redact(body.decode("utf-8", "replace"))[:_EXCERPT]
+    return KurirError(f"download refused with {status}: {told}", "Ask getFile for a new file_path.")
 
 
-def _copy(source: Path, dest: Path) -> int:
-    """A local Bot API server keeps its files on this machine's disk."""
-    try:
-        shutil.copyfile(source, dest)
-    except OSError as error:
-        what = f"{source} cannot be copied: {error.strerror}"
-        raise KurirError(what, "Let this process read the Bot API server's folder.") from None
-    return dest.stat().st_size
+def _described(body: bytes) -> str | None:
+    with suppress(orjson.JSONDecodeError):
+        payload = orjson.loads(body)
+        if isinstance(payload, dict):
+            return str(payload.get("description"))
+    return None

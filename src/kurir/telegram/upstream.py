@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import aiohttp
 import aiohttp_socks
@@ -13,7 +13,7 @@ from aiohttp.connector import Connection
 from multidict import CIMultiDict
 from yarl import URL
 
-from kurir.core.errors import InvalidSetting
+from kurir.core.errors import InvalidSetting, KurirError
 
 KEEP_ALIVE: Final = 15.0
 """Seconds a connection is kept idle; less than nginx's 75 s, so that the server seldom closes it first."""
@@ -33,7 +33,7 @@ class Upstream:
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout, sock_connect=connect_timeout)
         self._connector: aiohttp.TCPConnector | None = None
         self._target: aiohttp.ClientRequest | None = None
-        self._heads: dict[tuple[str, str], bytes] = {}
+        self._heads: dict[tuple[str, str, bool], bytes] = {}
         self._where = self._request_target()
         self._common = self._common_headers()
 
@@ -94,24 +94,25 @@ class Upstream:
 
     # ---------------------------------------------------------------- request heads
 
-    def json_head(self, token: str, method: str) -> bytes:
+    def json_head(self, token: str, method: str, test: bool = False) -> bytes:
         """The head of a JSON call up to `Content-Length: `."""
-        head = self._heads.get((token, method))
+        head = self._heads.get((token, method, test))
         if head is None:
             if len(self._heads) >= _HEADS:
                 self._heads.clear()
-            head = self._heads[token, method] = self.form_head(token, method, "application/json")
+            head = self._heads[token, method, test] = self.form_head(token, method, "application/json", test)
         return head
 
-    def form_head(self, token: str, method: str, content_type: str) -> bytes:
-        """The head of any call up to `Content-Length: `."""
-        path = f"{self._where}/bot{_quoted(token)}/{quote(method, safe='')}"
+    def form_head(self, token: str, method: str, content_type: str, test: bool = False) -> bytes:
+        """The head of any call up to `Content-Length: `. `test`: of Telegram's test environment
+        (core.telegram.org/bots/features, "Testing your bot")."""
+        path = f"{self._where}/bot{_place(token, test)}/{quote(method, safe='')}"
         kind = f"Content-Type: {content_type}\r\n"
         return f"POST {path} HTTP/1.1\r\n{self._common}{kind}Content-Length: ".encode()
 
-    def file_head(self, token: str, file_path: str) -> bytes:
-        """The whole head of a download."""
-        path = f"/file/bot{_quoted(token)}/{quote(file_path.lstrip('/'), safe='/')}"
+    def file_head(self, token: str, file_path: str, test: bool = False) -> bytes:
+        """The whole head of a download. Raises KurirError for a path that could lead out of the bot's files."""
+        path = f"/file/bot{_place(token, test)}/{_inside(file_path)}"
         return f"GET {self._where}{path} HTTP/1.1\r\n{self._common}\r\n".encode()
 
     def _request_target(self) -> str:
@@ -146,8 +147,20 @@ def _url(setting: str, text: str, schemes: tuple[str, ...]) -> URL:
     return url
 
 
-def _quoted(token: str) -> str:
-    return quote(token, safe=":")
+def _place(token: str, test: bool) -> str:
+    """What follows `/bot` or `/file/bot`."""
+    return quote(token, safe=":") + ("/test" if test else "")
+
+
+def _inside(file_path: str) -> str:
+    """A `file_path` of `getFile`, quoted. Servers resolve dots before they look at the path's beginning, some also
+    decode twice or take a backslash for a slash: what looks like a step up is refused, not quoted."""
+    path = file_path.lstrip("/")
+    for spelling in (path, unquote(path), unquote(unquote(path))):
+        steps = spelling.replace("\\", "/").split("/")
+        if not spelling.isprintable() or not {".", ".."}.isdisjoint(steps) or steps == [""]:
+            raise KurirError("that is no file_path of getFile", "Ask getFile for one.")
+    return quote(path, safe="/")
 
 
 def _basic(url: URL) -> str:
