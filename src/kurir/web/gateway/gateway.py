@@ -1,0 +1,237 @@
+"""The gateway: what api.telegram.org speaks, so that any bot library becomes durable by changing one URL.
+
+read ──> which bot? ──> to be stored?  ── no ──> Direct: Telegram's answer, now
+                             │ yes
+                             ▼
+         the same again? ── yes ──> join ──┐
+                             │ no          ▼
+                           submit ──> wait for the end ──> Telegram's answer · placeholder · 504
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from kurir.app import Kurir
+from kurir.core.errors import DeliveryTimeout, KurirError
+from kurir.core.message import Accepted
+from kurir.core.methods import canonical
+from kurir.drafting import check_method, deliverable, encode
+from kurir.message import Message
+from kurir.ports import Part
+from kurir.services.receipts import Receipt
+from kurir.settings import Bot
+from kurir.telegram.files import LOCAL_LIMIT, Attachment, detach
+
+from . import answers, preferences
+from .answers import MESSAGE, Answer, Header, Send
+from .body import Receive
+from .errors import BadRequest, ClientLeft
+from .limits import Limits
+from .preferences import Preferences
+from .reading import Asked, read
+from .referring import Referring
+from .repeats import WAITED_FOR, Repeats, digest
+from .request import Request, prepared
+from .returning import Returning
+from .standins import standin
+from .visit import Visit, Why
+
+Observe = Callable[[str, int, float], None]  # door, HTTP status, seconds
+
+logger = logging.getLogger("kurir.gateway")
+
+
+class Gateway:
+    """An ASGI application for `/bot<token>/...`. `folder` is where uploads are written first: that of the file spool."""
+
+    def __init__(self, kurir: Kurir, folder: Path, observe: Observe) -> None:
+        self._kurir = kurir
+        self._folder = folder
+        self._observe = observe
+        self._bots = {str(bot.id): bot for bot in kurir.settings.bots}
+        self._limits = Limits(file=LOCAL_LIMIT) if kurir.settings.local_server else Limits()
+        self._repeats = Repeats(kurir.clock)
+        self._referring = Referring(kurir.store)
+        self._returning = Returning(kurir.store, kurir.clock)
+        self._visits: set[Visit] = set()
+        self._stopping = False
+
+    async def recall(self) -> None:
+        """After a crash: the clients of what still waits got no answer, and will ask again."""
+        await self._repeats.recall(self._kurir.store)
+
+    def refuse(self) -> None:
+        """Take no new calls from now on; those that wait go on."""
+        self._stopping = True
+
+    def end(self) -> None:
+        """Tell all who still wait that Kurir stops."""
+        self._stopping = True
+        for visit in list(self._visits):
+            visit.end()
+
+    @property
+    def delivering(self) -> bool:
+        """Does a client wait for the delivery of a message?"""
+        return self._repeats.anybody
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        try:
+            answer = await self._answer(scope, receive)
+        except ClientLeft:
+            self._observe("gateway", 499, time.perf_counter() - began)
+            return
+        self._observe("gateway", answer.status, time.perf_counter() - began)
+        await answer.send(send)
+
+    # ---------------------------------------------------------------- one request
+
+    async def _answer(self, scope: Mapping[str, Any], receive: Receive) -> Answer:
+        if self._stopping:
+            return answers.stopping()
+        try:
+            bot = self.bot_of(scope["path"])
+            asked = await read(scope, receive, folder=self._folder, limits=self._limits)
+            try:
+                with Visit(receive, self._visits) as visit:
+                    return await self._handle(bot, asked, preferences.read(scope["headers"]), visit)
+            finally:
+                await asked.close()
+        except (KurirError, BadRequest) as error:
+            return answers.of_error(error)
+        except ClientLeft:
+            raise
+        except Exception:
+            logger.exception("a call through the gateway failed")
+            return answers.refused(500, answers.worded(500, "Kurir failed; the log says more"))
+
+    def bot_of(self, path: str) -> Bot:
+        """The configured bot whose token is in the path. Raises BadRequest in Telegram's words."""
+        token, _, rest = path.partition("/bot")[2].partition("/")
+        id = token.partition(":")[0]
+        if not id.isdecimal():
+            raise BadRequest(404, "Not Found")
+        bot = self._bots.get(id)
+        if bot is None or not hmac.compare_digest(token.encode(), bot.token.encode()):
+            raise BadRequest(401, "Unauthorized")
+        if bot.test is not (rest == "test" or rest.startswith("test/")):
+            raise BadRequest(401, "Unauthorized")
+        return bot
+
+    async def _handle(self, bot: Bot, asked: Asked, prefer: Preferences, visit: Visit) -> Answer:
+        if not asked.method:
+            raise BadRequest(404, "Not Found")
+        method = canonical(asked.method)
+        if not deliverable(method):
+            return await self._ask(bot, method, asked, visit)
+        request = await prepared(check_method(method), asked, await self._referring.settled(bot.id, method, asked))
+        return await self._deliver(bot, request, prefer, visit)
+
+    # ---------------------------------------------------------------- calls that are stored
+
+    async def _deliver(self, bot: Bot, request: Request, prefer: Preferences, visit: Visit) -> Answer:
+        same = digest(bot.id, request.method, request.params, request.files)
+        accepted = None if prefer.key or prefer.respond_async else await self._repeats.join(same)
+        fresh = accepted is None
+        self._repeats.enter(same)
+        answered = False
+        try:
+            if accepted is None:
+                accepted = await self._submit(bot, request, prefer, same)
+                fresh = not accepted.duplicate and not accepted.state.final
+            answer = await self._await_end(bot, request, accepted, prefer, fresh)
+            answered = answer.status != 504
+            return answer
+        except asyncio.CancelledError:
+            if not visit.caught():
+                raise
+            answered = False
+            if visit.broken is Why.LEFT:
+                raise ClientLeft from None
+            return answers.stopping(accepted.id if accepted else None)
+        finally:
+            self._repeats.leave(same)
+            if accepted is not None and not answered and not prefer.respond_async:
+                self._repeats.unanswered(same, accepted)
+
+    async def _submit(self, bot: Bot, request: Request, prefer: Preferences, same: bytes) -> Accepted:
+        message = Message(
+            request.method,
+            request.given,
+            bot.id,
+            prefer.priority,
+            prefer.key,
+            metadata=None if prefer.respond_async else WAITED_FOR,
+            parts=request.parts,
+        )
+        submitting = asyncio.ensure_future(self._kurir.submit(message))
+        try:
+            return (await asyncio.shield(submitting)).accepted
+        except asyncio.CancelledError:  # whoever leaves now may join what was accepted all the same
+            submitting.add_done_callback(partial(self._left_behind, same))
+            raise
+
+    def _left_behind(self, same: bytes, submitting: asyncio.Future[Receipt]) -> None:
+        if not submitting.cancelled() and submitting.exception() is None:
+            self._repeats.unanswered(same, submitting.result().accepted)
+
+    async def _await_end(
+        self, bot: Bot, request: Request, accepted: Accepted, prefer: Preferences, fresh: bool
+    ) -> Answer:
+        headers: tuple[Header, ...] = ((MESSAGE, accepted.id.encode()),)
+        if prefer.respond_async or prefer.wait is not None:
+            headers = (*headers, (b"preference-applied", prefer.applied()))
+        asynchronously = prefer.respond_async or bot.respond_async
+        wait = prefer.wait
+        if wait is None:
+            own = bot.wait if bot.wait is not None else self._kurir.settings.gateway_wait
+            wait = 0.0 if prefer.respond_async else own
+        instead = None
+        if asynchronously:
+            me = self._kurir.direct.me(bot.id)
+            instead = standin(request.method, request.params, accepted.seq, self._kurir.clock.now(), me)
+            if instead is None and prefer.wait is None:
+                wait = self._kurir.settings.gateway_wait  # nothing could stand in for the result: it is waited for
+            elif not wait:
+                return answers.done(instead, headers) if instead is not None else _late(accepted, 0, headers)
+        try:
+            end = await self._kurir.end(accepted.id, wait, fresh=fresh)
+        except DeliveryTimeout:
+            return answers.done(instead, headers) if instead is not None else _late(accepted, wait, headers)
+        return answers.of_end(end, headers)
+
+    # ---------------------------------------------------------------- calls that are not
+
+    async def _ask(self, bot: Bot, method: str, asked: Asked, visit: Visit) -> Answer:
+        params, attachments = detach(method, asked.params, asked.parts or None)
+        parts = tuple(_part(one) for one in attachments)
+        try:
+            reply = await self._kurir.direct.call(bot.id, method, encode(params), parts)
+        except asyncio.CancelledError:
+            if not visit.caught():
+                raise
+            if visit.broken is Why.LEFT:
+                raise ClientLeft from None
+            return answers.stopping()
+        if method == "getUpdates":
+            await self._returning.hear(bot.id, reply)
+        return answers.of_reply(reply)
+
+
+def _late(accepted: Accepted, wait: float, headers: tuple[Header, ...]) -> Answer:
+    return answers.later(accepted.id, wait, headers)
+
+
+def _part(file: Attachment) -> Part:
+    """A file of a call that is not stored goes out from where it was received."""
+    assert isinstance(file.source, Path)
+    return Part(file.field, file.source, file.name, file.mime, file.source.stat().st_size)
