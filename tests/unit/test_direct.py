@@ -255,10 +255,7 @@ def test_a_call_that_hangs_ends_with_its_life(method: str) -> None:
 
 def test_even_a_connection_that_cannot_be_had_ends_with_its_life() -> None:
     async def promise(b: Bench) -> None:
-        async def connecting(call: Call) -> Answer:
-            return await asyncio.shield(hang(call))
-
-        b.script.call = connecting  # type: ignore[method-assign] # the transport's timeout counts from the first byte
+        b.script.call = hang  # type: ignore[method-assign] # the transport's timeout counts from the first byte
         answer = await b.ask("sendChatAction")
         assert isinstance(answer, NoReply)
         assert b.now == LIVES["sendChatAction"]
@@ -399,6 +396,7 @@ def test_other_pauses_hold_nothing_back() -> None:
     async def promise(b: Bench) -> None:
         until = b.clock.now() + 60
         b.direct.hear(Paused(BOT, "55", until, "one chat"))
+        assert await b.ask("sendChatAction") is OK
         b.direct.hear(Paused(BOT, None, math.inf, "refused: Unauthorized"))  # Telegram says so itself
         b.direct.hear(Paused(9, None, until, "another bot"))
         assert await b.ask("sendChatAction") is OK
@@ -612,6 +610,18 @@ def test_closing_tells_everybody_and_gives_calls_but_not_polls_their_grace() -> 
         await closing
         assert b.now == 7.0
         assert b.script.out == 0
+
+    promised(promise)
+
+
+def test_a_grace_prolongs_nothing() -> None:
+    async def promise(b: Bench) -> None:
+        b.script.call = hang  # type: ignore[method-assign]
+        action = asyncio.ensure_future(b.ask("sendChatAction"))
+        await asyncio.sleep(1)
+        await b.direct.close(grace=60)
+        assert b.now == LIVES["sendChatAction"]
+        await action
 
     promised(promise)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import json
 import logging
 import math
 import typing
@@ -11,7 +13,9 @@ from collections.abc import Iterator
 import pytest
 
 from kurir.core.events import (
+    Altered,
     Attempted,
+    Called,
     Crashed,
     Event,
     Fenced,
@@ -30,13 +34,16 @@ from kurir.core.events import (
 from kurir.core.judge import Again, Finish
 from kurir.core.message import Accepted, Claim, Draft, Priority, State
 from kurir.core.outcome import Delivered, Failed, Throttled
-from kurir.observe.log import Hub, log
+from kurir.observe.console import set_up
+from kurir.observe.log import EXCERPT, Hub, Log
+from kurir.telegram.redact import redact
 
 NOW = 1_800_000_000.0
 SECRET = "the text of the message"
 PARAMS = b'{"chat_id":5,"text":"the text of the message"}'
 CLAIM = Claim(1, 1, 1, "m1", 7, "5", "sendMessage", PARAMS, Priority.NORMAL, NOW, attempts=2)
 DRAFT = Draft("m1", 7, "5", "sendMessage", PARAMS, NOW)
+log = Log()
 
 EVENTS: list[tuple[Event, str, str]] = [
     (Submitted((DRAFT,), (Accepted("m1", State.WAITING),)), "DEBUG", "m1 accepted: sendMessage to 5"),
@@ -66,6 +73,10 @@ EVENTS: list[tuple[Event, str, str]] = [
         "m1 dead: sendMessage to 5: Forbidden: bot was blocked by the user",
     ),
     (Settled(CLAIM, State.EXPIRED, "expired", None, 0.0, NOW), "WARNING", "m1 expired: sendMessage to 5"),
+    (Altered(("m1",), State.CANCELLED, NOW), "INFO", "m1 cancelled"),
+    (Altered(("m1",), State.WAITING, NOW), "INFO", "m1 set waiting again"),
+    (Altered(("m1",), None, NOW), "INFO", "m1 purged"),
+    (Called(7, "getMe", "delivered", 0.25, 1), "DEBUG", "bot 7: getMe delivered in 0.250 s, repeated 1 times"),
     (Fenced(CLAIM), "WARNING", "m1 settled too late: somebody else holds the bot"),
     (Leased(7, 3), "INFO", "bot 7: this process sends for it now (token 3)"),
     (Unleased(7, "stopped"), "INFO", "bot 7: this process does not send for it any more: stopped"),
@@ -118,6 +129,80 @@ def test_a_delivered_message_is_silent_above_debug(caplog: pytest.LogCaptureFixt
         log(Attempted(CLAIM, Delivered(), Finish(State.DELIVERED), NOW, 0.1))
         log(Settled(CLAIM, State.DELIVERED, None, b"{}", 0.0, NOW))
     assert caplog.text == ""
+
+
+def test_a_text_is_shown_when_asked_for_and_in_debug_lines_alone(lines: pytest.LogCaptureFixture) -> None:
+    for event, _, _ in EVENTS:
+        Log(texts=True)(event)
+    shown = [(r.levelname, r.getMessage()) for r in lines.records if SECRET in r.getMessage()]
+    assert shown == [
+        ("DEBUG", f'm1 accepted: sendMessage to 5: "{SECRET}"'),
+        ("DEBUG", f'm1 sent to 5 in 0.250 s: "{SECRET}"'),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("params", "shown"),
+    [
+        (b'{"chat_id":5}', "m1 accepted: sendMessage to 5"),
+        (b'{"caption":"a\\nb"}', 'm1 accepted: sendMessage to 5: "a\\nb"'),
+        (b'{"text":{"odd":1},"caption":""}', "m1 accepted: sendMessage to 5"),
+        (b'{"text":"' + b"x" * 5000 + b'"}', f'm1 accepted: sendMessage to 5: "{"x" * EXCERPT}..."'),
+    ],
+    ids=["none", "line break", "odd", "long"],
+)
+def test_an_excerpt_is_short_and_one_line(lines: pytest.LogCaptureFixture, params: bytes, shown: str) -> None:
+    draft = dataclasses.replace(DRAFT, params=params)
+    Log(texts=True)(Submitted((draft,), (Accepted("m1", State.WAITING),)))
+    assert [r.getMessage() for r in lines.records] == [shown]
+
+
+def test_the_hub_shows_texts_when_told_to(lines: pytest.LogCaptureFixture) -> None:
+    submitted = Submitted((DRAFT,), (Accepted("m1", State.WAITING),))
+    Hub().emit(submitted)
+    assert SECRET not in lines.text
+    Hub(texts=True).emit(submitted)
+    assert SECRET in lines.text
+
+
+def test_a_known_key_is_told_apart(lines: pytest.LogCaptureFixture) -> None:
+    log(Submitted((DRAFT,), (Accepted("m0", State.DELIVERED, duplicate=True),)))
+    assert [r.getMessage() for r in lines.records] == ["m0 accepted before, under the same key"]
+
+
+@pytest.fixture
+def json_lines() -> Iterator[io.StringIO]:
+    root, ours = logging.getLogger(), logging.getLogger("kurir")
+    handlers, levels = root.handlers[:], (root.level, ours.level)
+    stream = io.StringIO()
+    set_up("debug", redact=redact, json=True, stream=stream)
+    yield stream
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
+
+
+def test_a_json_line_names_the_message_and_the_bot_in_fields_of_their_own(json_lines: io.StringIO) -> None:
+    for event, _, _ in EVENTS:
+        log(event)
+    written = [json.loads(line) for line in json_lines.getvalue().splitlines()]
+    assert len(written) == len(EVENTS)
+    for (event, level, words), line in zip(EVENTS, written, strict=True):
+        about = getattr(event, "claim", event)
+        assert line["message"] == words
+        assert line["level"] == level.lower()
+        assert line.get("id") == ("m1" if words.startswith("m1 ") else None)
+        if not isinstance(event, Submitted | Altered):
+            assert line.get("bot") == getattr(about, "bot", None)
+    assert SECRET not in json_lines.getvalue()
+
+
+def test_no_line_holds_a_token_even_where_texts_are_shown(json_lines: io.StringIO) -> None:
+    token = "123456789:AAsecretsecretsecretsecretsecret12"
+    draft = dataclasses.replace(DRAFT, params=json.dumps({"text": f"my token is {token}"}).encode())
+    Log(texts=True)(Submitted((draft,), (Accepted("m1", State.WAITING),)))
+    (line,) = [json.loads(line) for line in json_lines.getvalue().splitlines()]
+    assert line["message"] == 'm1 accepted: sendMessage to 5: "my token is <token>"'
 
 
 def test_a_listener_that_raises_harms_nobody(lines: pytest.LogCaptureFixture) -> None:

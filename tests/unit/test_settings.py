@@ -79,6 +79,7 @@ def test_every_knob_has_both_doors() -> None:
         "KURIR_SUPPRESSION_DAYS": "9",
         "KURIR_LOG_LEVEL": "DEBUG",
         "KURIR_LOG_TEXTS": "yes",
+        "KURIR_TRACES": "on",
         "KURIR_LISTEN": "0.0.0.0:80",
         "KURIR_API_KEY": "a-key-of-16-characters",
         "KURIR_GATEWAY_WAIT": "4",

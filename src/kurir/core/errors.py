@@ -2,7 +2,8 @@
 
 KurirError
 ├── InvalidMessage        a field of a message is wrong: `field`, `remedy`
-│   └── UnknownBot        no token is configured for that bot
+│   ├── UnknownBot        no token is configured for that bot
+│   └── TooLarge          it, or a file of it, is larger than can be taken
 ├── KeyConflict           an idempotency key is in use for another body
 ├── NotFound              no message of that id
 ├── WrongState            the message's state does not allow that
@@ -39,6 +40,10 @@ class InvalidMessage(KurirError):
 
 class UnknownBot(InvalidMessage):
     """No token is configured for the bot asked for."""
+
+
+class TooLarge(InvalidMessage):
+    """More bytes than can be taken."""
 
 
 class KeyConflict(KurirError):

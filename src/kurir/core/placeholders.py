@@ -59,7 +59,7 @@ def replaced(params: Mapping[str, Any], real: Mapping[int, int | None]) -> dict[
     for field in _FIELDS:
         if field not in params:
             continue
-        value = _unquoted(params[field])
+        value = unquoted(params[field])
         if field == "message_ids" and isinstance(value, list):
             ids = [_real(item, real) for item in value]
             changed[field] = [id for id in ids if id is not None]
@@ -79,7 +79,7 @@ def replaced(params: Mapping[str, Any], real: Mapping[int, int | None]) -> dict[
 
 
 def _walk(field: str, value: Any, found: set[int]) -> None:
-    value = _unquoted(value)
+    value = unquoted(value)
     if field == "reply_parameters":
         value = value.get("message_id") if isinstance(value, Mapping) else None
     for item in value if isinstance(value, list) else [value]:
@@ -87,7 +87,7 @@ def _walk(field: str, value: Any, found: set[int]) -> None:
             found.add(int(item))
 
 
-def _unquoted(value: Any) -> Any:
+def unquoted(value: Any) -> Any:
     """Lists and objects may come as JSON text."""
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         try:

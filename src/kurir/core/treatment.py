@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from .methods import Kind, canonical, kind_of, known, repeatable
+from .methods import Kind, canonical, kind_of, repeatable
 
 PAUSES: Final = (0.1, 0.2, 0.4, 0.8, 1.6)  # before the 2nd, 3rd, ... try; the last repeats
 AGAIN_FOR: Final = 10.0  # a question is asked again for so long
@@ -83,7 +83,7 @@ def treatment(method: str, params: bytes) -> Treatment:
             patience=life / 2 if harmless else life,  # one that hangs leaves time for another
         )
     patience = LONGEST_FETCH if name == "getFile" else None
-    return Treatment(AGAIN_FOR, repeats=known(name) and repeatable(name) and name not in _SAID_ONCE, patience=patience)
+    return Treatment(AGAIN_FOR, repeats=repeatable(name) and name not in _SAID_ONCE, patience=patience)
 
 
 def pause_before(repeat: int, jitter: float) -> float:

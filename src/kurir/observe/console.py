@@ -49,7 +49,8 @@ class Lines(logging.Formatter):
 
 
 class Json(logging.Formatter):
-    """One JSON object a line: `time` (RFC 3339, UTC), `level`, `logger`, `message`, `error` with a traceback."""
+    """One JSON object a line: `time` (RFC 3339, UTC), `level`, `logger`, `message`; `id` of the message and `bot` (numeric)
+    if it is about one; `error` with a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
@@ -58,6 +59,7 @@ class Json(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **getattr(record, "kurir", {}),
         }
         if record.exc_text:
             line["error"] = record.exc_text

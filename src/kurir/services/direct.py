@@ -96,8 +96,8 @@ class Direct:
         if line is None:
             raise UnknownBot("bot", f"{bot} is not configured", "Give Kurir its token.")
         name, started = canonical(method), self._clock.now()
-        call = Call(line.token, name, params, parts, test=line.test)
         rules = treatment(name, params)
+        call = Call(line.token, name, params, parts, rules.patience, line.test)
         if name == "getMe" and line.me is not None:
             rules = replace(rules, life=RECALL_AFTER, strict=True)
         course = _Course(call, rules, asyncio.timeout(rules.life if rules.strict else None))
@@ -154,7 +154,7 @@ class Direct:
             course.word = "cached"
             return line.me
         answer = await self._in_time(line, course)
-        if name == "getMe" and line.me is not None and broke(answer) and course.word != "closed":
+        if name == "getMe" and line.me is not None and broke(answer):
             course.word = "cached"
             return line.me
         if course.word == "abandoned":
@@ -227,7 +227,7 @@ class Direct:
         rules = course.rules
         until = self._clock.now() + rules.life
         while True:
-            answer = await self._try(line, course, until)
+            answer = await self._try(line, course)
             if not _again(answer, rules):
                 return answer
             pause = pause_before(course.repeats + 1, self._rng.random())
@@ -238,13 +238,8 @@ class Direct:
             await self._clock.sleep(pause)
             course.repeats += 1
 
-    async def _try(self, line: _Line, course: _Course, until: float) -> Answer:
-        rules = course.rules
-        patience = rules.patience
-        if rules.strict:
-            left = max(until - self._clock.now(), 0.001)
-            patience = left if patience is None else min(patience, left)
-        answer = await self._transport.call(replace(course.call, timeout=patience))
+    async def _try(self, line: _Line, course: _Course) -> Answer:
+        answer = await self._transport.call(course.call)
         if broke(answer):
             course.doubt = course.doubt or not isinstance(answer, NoReply) or answer.sent
             return answer

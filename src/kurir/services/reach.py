@@ -48,13 +48,15 @@ class Reach:
 
     def leased(self, before: Lease | None, lease: Lease) -> None:
         """The lease was taken (`before` None) or renewed: the bot may have been paused or resumed by hand."""
-        now = self._clock.now()
+        now, held_until = self._clock.now(), self._pace.paused_until
         was = before.paused_until if before is not None else 0.0
         if was > now and lease.paused_until != was and self._pace.paused_until == was:
             self._pace.pause(0)  # lifted or shortened by hand; a pause of our own since then stays
         if lease.paused_until > now:
             self._pace.pause(lease.paused_until)
         self._paused_why = lease.paused_why
+        if self._pace.paused_until != held_until:  # not by what we heard ourselves
+            self._emit(Paused(self._bot, None, self._pace.paused_until, lease.paused_why or "resumed by hand"))
         if before is None and math.isinf(lease.paused_until) and (lease.paused_why or "").startswith(REFUSED):
             self._look("revive", self._revive)
 

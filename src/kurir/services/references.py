@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import orjson
 
 from kurir.core.message import Claim, Record, State
-from kurir.core.placeholders import may_mention, meant, mentioned, replaced
+from kurir.core.placeholders import may_mention, meant, mentioned, replaced, unquoted
 from kurir.delivery import Delivery, message_ids
 from kurir.ports import Clock, Query, Settlement, Store
 
@@ -59,8 +60,11 @@ class References:
         """It comes back when the other one may be gone."""
         now = self._clock.now()
         wait = min(LATEST, max(SOONEST, (now - claim.accepted_at) / 4, record.due_at - now))
+        behind = record.chat == claim.chat  # it is more urgent than what it waits for, and must not stand in its way
         settlement = self._delivery.hand_back(claim)
-        return replace(settlement, due_at=now + wait, later=wait > PATIENCE, reason=f"waits for message {record.id}")
+        return replace(
+            settlement, due_at=now + wait, later=behind or wait > PATIENCE, reason=f"waits for message {record.id}"
+        )
 
     def _without(
         self, claim: Claim, params: dict[str, object], real: dict[int, int | None], records: dict[int, Record]
@@ -77,7 +81,7 @@ class References:
                 self._delivery.hand_back(claim), state=State.DELIVERED, reason=f"{reason}: nothing to delete"
             )
         optional = "message_id" not in changed or meant(changed["message_id"]) is None
-        alone = _may_go_alone(params)
+        alone = may_go_alone(params)
         if optional and (alone or changed.get("message_ids")):
             return replace(claim, params=orjson.dumps(changed))
         return replace(self._delivery.hand_back(claim), state=State.DEAD, reason=reason)
@@ -91,13 +95,8 @@ def _real_id(record: Record | None, item: int) -> int | None:
     return ids[item] if item < len(ids) else None
 
 
-def _may_go_alone(params: dict[str, object]) -> bool:
+def may_go_alone(params: Mapping[str, object]) -> bool:
     """Does the sender want a reply to arrive even without what it replies to?"""
-    reply = params.get("reply_parameters")
-    if isinstance(reply, str):
-        try:
-            reply = orjson.loads(reply)
-        except orjson.JSONDecodeError:
-            return False
+    reply = unquoted(params.get("reply_parameters"))
     wanted = reply.get("allow_sending_without_reply") if isinstance(reply, dict) else None
     return str(wanted or params.get("allow_sending_without_reply")).lower() == "true"

@@ -1,0 +1,188 @@
+"""Prometheus metrics: a listener that counts, and `/metrics` in which the counts, the store's figures and the couriers' are
+written down.
+
+Counters are of this process, since it began. Gauges that come from the store (`kurir_waiting`, `kurir_messages`, ...) are
+the same in every process of one store: take their `max`, and the counters' `sum`. Labels never hold a chat, a text or a
+token.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.registry import Collector
+
+from kurir.core.events import (
+    Altered,
+    Attempted,
+    Called,
+    Crashed,
+    Event,
+    Fenced,
+    OutageBegan,
+    Recovered,
+    Settled,
+    StoreTrouble,
+    Submitted,
+)
+from kurir.core.judge import Finish
+from kurir.core.message import State
+from kurir.core.methods import METHODS, Kind
+from kurir.core.outcome import Refused, Scope, Throttled, name_of
+from kurir.ports import Stats
+
+from .buckets import REQUEST, Buckets
+from .counts import BotCounts, dead_because
+from .families import Live, Totals, families
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+REMEMBERED = 10_000  # messages whose due time, or whose refusal's scope, is kept in mind at most
+SCHEDULED = 1.0  # seconds: due so much later than accepted, a message's delivery is counted from its due time
+
+
+class Metrics(Collector):
+    """Hears every event, counts requests at the doors, and writes it all down. For one event loop.
+
+    `bots`: names by id, for the label `bot`; a bot without a name has its id there. `registry` takes further collectors.
+    """
+
+    def __init__(self, bots: Mapping[int, str], version: str) -> None:
+        self.registry = CollectorRegistry(auto_describe=False)
+        self._totals = Totals(dict(bots), {bot: BotCounts() for bot in bots}, version, platform.python_version())
+        self._bots = self._totals.bots
+        self._scopes: dict[str, Scope] = {}  # message -> why Telegram refused it, until it is settled
+        self._due: dict[str, float] = {}  # scheduled message -> Unix seconds
+        self._scrape: tuple[Stats | None, tuple[Live, ...], float] = (None, (), 0.0)
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
+
+    # ---------------------------------------------------------------- hearing
+
+    def hear(self, event: Event) -> None:
+        """A listener."""
+        heard = _HEARD.get(type(event))
+        if heard is not None:
+            heard(self, event)
+
+    def request(self, door: str, status: int, seconds: float) -> None:
+        """A request at `door` ("gateway", "rest", ...) was answered."""
+        totals = self._totals
+        totals.requests[door, status] = totals.requests.get((door, status), 0) + 1
+        taken = totals.request_seconds.get(door)
+        if taken is None:
+            taken = totals.request_seconds[door] = Buckets(REQUEST)
+        taken.add(seconds)
+
+    def _of(self, bot: int) -> BotCounts:
+        counts = self._bots.get(bot)
+        if counts is None:
+            counts = self._bots[bot] = BotCounts()
+        return counts
+
+    def _submitted(self, event: Submitted) -> None:
+        for draft, accepted in zip(event.drafts, event.accepted, strict=True):
+            counts = self._of(draft.bot)
+            if accepted.duplicate:
+                counts.duplicates += 1
+                continue
+            counts.submitted[draft.priority] += 1
+            counts.superseded += accepted.replaces is not None
+            if draft.due_at > draft.accepted_at + SCHEDULED:
+                _keep(self._due, draft.id, draft.due_at)
+
+    def _attempted(self, event: Attempted) -> None:
+        claim, outcome, duration = event.claim, event.outcome, event.duration
+        counts = self._bots.get(claim.bot) or self._of(claim.bot)
+        counts.attempts[name_of(outcome)] += 1
+        counts.recent.note(event.started_at + duration)
+        counts.calls[METHODS.get(claim.method, Kind.ASK)].add(duration)
+        if isinstance(outcome, Throttled):
+            counts.throttled += 1
+        elif isinstance(outcome, Refused) and isinstance(event.verdict, Finish):
+            _keep(self._scopes, claim.id, outcome.scope)
+
+    def _settled(self, event: Settled) -> None:
+        state, id = event.state, event.claim.id
+        if state is State.WAITING:
+            return
+        counts = self._bots.get(event.claim.bot) or self._of(event.claim.bot)
+        due = self._due.pop(id, 0.0) if self._due else 0.0
+        scope = self._scopes.pop(id, None) if self._scopes else None
+        if state is State.DELIVERED:
+            counts.delivered += 1
+            counts.delays.add(max(0.0, event.at - (due or event.claim.accepted_at)))
+        elif state is State.DEAD:
+            counts.dead[dead_because(event.reason, scope)] += 1
+        elif state is State.EXPIRED:
+            counts.expired += 1
+        elif state is State.CANCELLED:
+            counts.cancelled += 1
+
+    def _called(self, event: Called) -> None:
+        counts = self._of(event.bot)
+        kind = METHODS.get(event.method, Kind.ASK)
+        key = (event.bot, kind, event.outcome)
+        direct = self._totals.direct
+        direct[key] = direct.get(key, 0) + 1
+        counts.throttled += event.outcome == "throttled"
+        self._totals.repeats[event.bot] = self._totals.repeats.get(event.bot, 0) + event.repeats
+
+    def _altered(self, event: Altered) -> None:
+        to = "purged" if event.state is None else event.state.value
+        self._totals.altered[to] = self._totals.altered.get(to, 0) + len(event.ids)
+
+    def _fenced(self, event: Fenced) -> None:
+        self._of(event.claim.bot).fenced += 1
+        self._scopes.pop(event.claim.id, None)
+
+    def _recovered(self, event: Recovered) -> None:
+        self._of(event.bot).recovered += event.claims
+
+    def _outage(self, event: OutageBegan) -> None:
+        self._of(event.bot).outages += 1
+
+    def _crashed(self, event: Crashed) -> None:
+        loop = "delivery" if event.loop.startswith("the delivery of ") else "courier"
+        self._totals.crashes[loop] += 1
+
+    def _trouble(self, event: StoreTrouble) -> None:
+        self._totals.store_troubles += 1
+
+    # ---------------------------------------------------------------- writing down
+
+    def text(self, stats: Stats | None, live: Iterable[Live], now: float) -> bytes:
+        """Everything in Prometheus' text format (`CONTENT_TYPE`). `stats`: None while the store is away; `live`: the
+        couriers at work in this process; `now` in Unix seconds."""
+        self._scrape = (stats, tuple(live), now)
+        try:
+            return generate_latest(self.registry)
+        finally:
+            self._scrape = (None, (), now)
+
+    def collect(self) -> Iterable[Any]:
+        """For `registry`."""
+        return families(self._totals, *self._scrape)
+
+
+def _keep(memory: dict[str, Any], id: str, value: Any) -> None:
+    """Remember it; the oldest is forgotten where there are too many."""
+    if len(memory) >= REMEMBERED:
+        del memory[next(iter(memory))]
+    memory[id] = value
+
+
+_HEARD: dict[type[Any], Callable[[Metrics, Any], None]] = {
+    Submitted: Metrics._submitted,
+    Attempted: Metrics._attempted,
+    Settled: Metrics._settled,
+    Altered: Metrics._altered,
+    Called: Metrics._called,
+    Fenced: Metrics._fenced,
+    Recovered: Metrics._recovered,
+    OutageBegan: Metrics._outage,
+    Crashed: Metrics._crashed,
+    StoreTrouble: Metrics._trouble,
+}
