@@ -12,17 +12,14 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self, cast, overload
 
+from .conditions import query
 from .conveniences import Conveniences
 from .core.errors import InvalidMessage, InvalidSetting, NotFound, StoreAway, UnknownBot, WrongState
 from .core.events import Altered, Event
 from .core.message import Record, State
-from .core.methods import chat_name
 from .core.outcome import NoReply
 from .core.pace import Pace
-from .core.times import unix
 from .delivery import Delivery
-from .drafting import metadata_text
-from .drafting import priority as as_priority
 from .message import Message
 from .observe.log import Hub
 from .outbox import Bots, Outbox
@@ -112,7 +109,7 @@ class Kurir(Conveniences):
         self.clock: Clock = parts.clock or SystemClock()
         self._rng = parts.rng or random.Random(secrets.randbits(256))
         self._parts = parts
-        self._hub = Hub(parts.listeners)
+        self._hub = Hub(parts.listeners, texts=self.settings.log_texts)
         self._with_courier = courier
         self.spool = _spool(self.settings, self.store)
         self._waiting = Waiting(self.store, self.clock)
@@ -331,7 +328,7 @@ class Kurir(Conveniences):
         return await housekeeping.prune(self.clock.now() - older_than)
 
     def _asked(self, conditions: dict[str, Any]) -> Query:
-        return _query(conditions, self.bots, self.clock.now())
+        return query(conditions, self.bots, self.clock.now())
 
     async def _change(self, id: str, change: Requeue | Cancel | Purge, needed: str) -> None:
         changed = await self.store.alter(Query(ids=(id,), limit=1), change, self.clock.now())
@@ -355,38 +352,6 @@ def _message(method: str, params: Mapping[str, Any], treatment: dict[str, Any]) 
         known = {f.name for f in fields(Message)}
         wrong = sorted(set(treatment) - known)[0]
         raise InvalidMessage(wrong, "is unknown", "Bot API parameters go into params.") from None
-
-
-def _checked(conditions: dict[str, Any], bots: Bots, now: float) -> None:
-    """Bots by name, priorities by name, times in any spelling; what is no limit or no text is refused."""
-    if isinstance(conditions.get("bot"), str):
-        conditions["bot"] = bots.resolve(conditions["bot"])
-    if conditions.get("priority") is not None:
-        conditions["priority"] = as_priority(conditions["priority"])
-    for name in ("since", "until", "expired_by"):
-        if conditions.get(name) is not None:
-            conditions[name] = unix(name, conditions[name], now)
-    limit = conditions.get("limit", 1)
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit <= 1000:
-        raise InvalidMessage("limit", f"{limit!r} is no number from 0 to 1,000", "Page on with `cursor`.")
-
-
-def _query(conditions: dict[str, Any], bots: Bots, now: float) -> Query:
-    conditions = dict(conditions)
-    _checked(conditions, bots, now)
-    if isinstance(conditions.get("metadata"), Mapping):
-        conditions["metadata"] = tuple((k, metadata_text(v)) for k, v in conditions["metadata"].items())
-    if conditions.get("chat") is not None:
-        conditions["chat"] = chat_name(conditions["chat"]) or str(conditions["chat"])
-    given = conditions.get("states", ())
-    try:
-        conditions["states"] = tuple(State(s) for s in ([given] if isinstance(given, str) else given))
-    except (TypeError, ValueError):
-        raise InvalidMessage("states", f"{given!r} names no state", f"Known: {', '.join(State)}.") from None
-    unknown = set(conditions) - set(Query.__slots__)
-    if unknown:
-        raise InvalidMessage(sorted(unknown)[0], "is no condition", f"Known: {', '.join(Query.__slots__)}.")
-    return Query(**conditions)
 
 
 def _settings(settings: Settings | None, token: str | None, overrides: dict[str, Any]) -> Settings:

@@ -12,12 +12,13 @@ from rich.table import Table
 
 from kurir.core.message import Record, State
 from kurir.ports import Query
+from kurir.records import record_json
 
 from .context import App, json_option, pass_app
 from .filters import filter_options, query, records
 from .loop import run
 from .opening import open_kurir
-from .records import excerpt, record_json
+from .records import excerpt
 from .terminal import console, state, table
 from .times import ago, short
 

@@ -19,6 +19,7 @@ from .context import App
 from .lazy import LazyGroup
 
 COMMANDS = {
+    "serve": ("serve:serve", "Open the doors (gateway, REST) and send."),
     "worker": ("worker:worker", "Send what waits, until stopped."),
     "send": ("send:send", "Hand over a message, or thousands from a file."),
     "status": ("status:status", "What waits, what was delivered, who sends."),
@@ -27,6 +28,7 @@ COMMANDS = {
     "retry": ("change:retry", "Send dead, cancelled or expired messages again."),
     "cancel": ("change:cancel", "Cancel waiting messages."),
     "dead": ("dead:dead", "Dead letters: list, retry, purge."),
+    "keys": ("keys:keys", "Who may use the REST door: add, list, revoke."),
     "prune": ("prune:prune", "Remove the history of what has ended."),
     "pause": ("pausing:pause", "Let a bot, or one chat, send nothing for a while."),
     "resume": ("pausing:resume", "End a pause."),

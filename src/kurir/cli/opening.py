@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from kurir.app import Kurir
 from kurir.core.errors import InvalidSetting
 from kurir.ports import BotStats
+from kurir.records import is_held as held
 
 from .context import App
 
 
-def open_kurir(app: App, *, courier: bool = False) -> Kurir:
+def open_kurir(app: App, *, courier: bool = False, **overrides: Any) -> Kurir:
     """Kurir as the settings say; by default it only looks and hands over. Raises InvalidSetting."""
     settings = app.settings
     if settings.store == "memory://" and not courier:
@@ -20,7 +22,7 @@ def open_kurir(app: App, *, courier: bool = False) -> Kurir:
             "memory:// is seen by nobody but this command",
             "Use a file that others open too: sqlite:///kurir.db.",
         )
-    return Kurir(courier=courier, settings=settings)
+    return Kurir(courier=courier, settings=settings, **overrides)
 
 
 async def nobody_sends(app: App, bot: int) -> bool:
@@ -33,5 +35,5 @@ async def nobody_sends(app: App, bot: int) -> bool:
 
 
 def is_held(bot: BotStats) -> bool:
-    """Does a worker hold the bot's lease?"""
-    return bot.holder is not None and (bot.lease_until or 0.0) > time.time()
+    """Does a worker hold the bot's lease now?"""
+    return held(bot, time.time())

@@ -8,11 +8,12 @@ import time
 import click
 
 from kurir.core.methods import chat_name
+from kurir.records import rfc3339
 
 from .context import App, json_option, pass_app
 from .loop import run
 from .opening import open_kurir
-from .times import DURATION, local, rfc3339, short
+from .times import DURATION, local, short
 
 chat_option = click.option("--chat", metavar="ID|@NAME", help="Only this chat.")
 

@@ -13,6 +13,7 @@ import click
 from kurir.core.message import OnUnknown, Ordering, Priority, Record, State
 from kurir.delivery import message_ids
 from kurir.observe.console import set_up
+from kurir.records import loads, record_json
 from kurir.telegram.redact import redact
 
 from .compose import MEDIA, Parcel, pairs, parameter, source
@@ -20,7 +21,6 @@ from .context import App, json_option, pass_app
 from .feed import Fed, feed, progress
 from .loop import run
 from .opening import is_held, nobody_sends, open_kurir
-from .records import loads, record_json
 from .times import DUE, DURATION, short
 from .words import Words
 

@@ -13,12 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from kurir.core.message import Record, State
+from kurir.records import loads, record_json
 from kurir.settings import Settings
 
 from .context import App, json_option, pass_app
 from .loop import run
 from .opening import open_kurir
-from .records import loads, record_json
 from .terminal import console, outcome, state, table
 from .times import ago, local, short
 

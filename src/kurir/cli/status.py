@@ -6,7 +6,6 @@ import asyncio
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,13 +17,14 @@ from rich.text import Text
 
 from kurir.app import Kurir
 from kurir.ports import BotStats, Day, Stats
+from kurir.records import bot_json, day_json, standing, success
 from kurir.telegram.redact import redact
 
 from .context import App, json_option, pass_app
 from .loop import run
-from .opening import is_held, open_kurir
+from .opening import open_kurir
 from .terminal import console, table
-from .times import local, rfc3339, short
+from .times import local, short
 
 WEEK = 7  # days shown
 BAR = 40  # columns of the longest bar
@@ -81,43 +81,11 @@ async def _live(app: App, kurir: Kurir, every: float) -> None:
 # ---------------------------------------------------------------- facts
 
 
-def standing(bot: BotStats, now: float) -> str:
-    """`sending`, `paused`, `stopped` (Telegram refuses the bot) or `no worker`."""
-    if bot.paused_until > now:
-        refused = math.isinf(bot.paused_until) and (bot.paused_why or "").startswith("refused:")
-        return "stopped" if refused else "paused"
-    return "sending" if is_held(bot) else "no worker"
-
-
-def success(counts: BotStats | Day) -> float | None:
-    """Delivered, as a share of what ended without being cancelled; None where nothing did."""
-    ended = counts.delivered + counts.dead + counts.expired
-    return counts.delivered / ended if ended else None
-
-
 def stats_json(app: App, stats: Stats, now: float) -> dict[str, Any]:
     """Everything; the keys are a contract."""
-    bots = [_bot_json(bot, app.names(), now) for bot in _with_configured(app, stats)]
-    days = [{**{f.name: getattr(day, f.name) for f in fields(day)}, "success_rate": success(day)} for day in stats.days]
+    bots = [bot_json(bot, app.names(), now) for bot in _with_configured(app, stats)]
+    days = [day_json(day) for day in stats.days]
     return {"bots": bots, "days": days, "store": {"url": redact(app.settings.store), **stats.store}}
-
-
-def _bot_json(bot: BotStats, names: Mapping[int, str], now: float) -> dict[str, Any]:
-    paused = bot.paused_until > now
-    return {
-        "bot": bot.bot,
-        "name": names.get(bot.bot),
-        "state": standing(bot, now),
-        **{
-            name: getattr(bot, name)
-            for name in ("waiting", "sending", "delivered", "dead", "expired", "cancelled", "lanes", "fenced")
-        },
-        "oldest_due_seconds": round(max(0.0, now - bot.oldest_due), 3) if bot.oldest_due else None,
-        "success_rate": success(bot),
-        "holder": bot.holder if is_held(bot) else None,
-        "paused_until": rfc3339(bot.paused_until) if paused else None,
-        "paused_why": bot.paused_why if paused else None,
-    }
 
 
 def _with_configured(app: App, stats: Stats) -> list[BotStats]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
@@ -70,14 +70,6 @@ DUE = Moment(past=False)
 
 
 # ---------------------------------------------------------------- shown
-
-
-def rfc3339(at: float | None) -> str | None:
-    """UTC, milliseconds; None for never."""
-    if not at or math.isinf(at):
-        return None
-    moment = datetime.fromtimestamp(at, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def short(span: float) -> str:

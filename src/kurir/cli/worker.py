@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -12,13 +13,14 @@ import click
 
 from kurir import __version__
 from kurir.app import Kurir
-from kurir.core.errors import StoreError
+from kurir.core.errors import InvalidSetting, StoreError
 from kurir.core.events import Event, Settled
 from kurir.core.message import State
 from kurir.core.pace import Limits
 from kurir.observe.console import set_up
 from kurir.settings import Settings
 from kurir.telegram.redact import redact
+from kurir.web.doors import Doors
 
 from .context import App, json_option, pass_app
 from .loop import run
@@ -49,20 +51,32 @@ def worker(app: App, log: str | None) -> None:
 
 
 async def _work(kurir: Kurir) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _asked_to_stop, stop, number)
+    doors = Doors(kurir, api=False)
     tally = Tally()
     kurir.listen(tally.hear)
     for line in opening_lines(kurir.settings):
         logger.info("%s", line)
     async with kurir:
-        telling = asyncio.create_task(tally.tell(kurir))
-        await stop.wait()
-        telling.cancel()
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(doors)
+                logger.info("health: %s/health/ready, metrics: %s/metrics", doors.url, doors.url)
+            except InvalidSetting as error:  # several workers on one machine: they need no door to send
+                logger.warning("no health and metrics: %s", error)
+            await until_told(tally, kurir)
         logger.info("stopping: calls in flight get a few seconds, the rest waits in the store")
     logger.info("stopped: %d delivered, %d dead in this run", tally.delivered, tally.dead)
+
+
+async def until_told(tally: Tally, kurir: Kurir) -> None:
+    """Until SIGTERM or SIGINT; says now and then how much was delivered."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _asked_to_stop, stop, number)
+    telling = asyncio.create_task(tally.tell(kurir))
+    await stop.wait()
+    telling.cancel()
 
 
 def _asked_to_stop(stop: asyncio.Event, number: int) -> None:
@@ -72,10 +86,10 @@ def _asked_to_stop(stop: asyncio.Event, number: int) -> None:
     stop.set()
 
 
-def opening_lines(settings: Settings) -> list[str]:
-    """What this worker is about to do."""
+def opening_lines(settings: Settings, sends: bool = True) -> list[str]:
+    """What this process is about to do."""
     bots = ", ".join(f"{bot.name} ({bot.id})" for bot in settings.bots)
-    lines = [f"kurir {__version__}, pid {os.getpid()}, sends for {bots}"]
+    lines = [f"kurir {__version__}, pid {os.getpid()}, {'sends for' if sends else 'takes messages for'} {bots}"]
     lines.append(f"store {redact(settings.store)}, Telegram at {redact(settings.telegram_url)}")
     paces = {pace_words(bot.limits) for bot in settings.bots}
     lines += [f"pace: {words}" for words in sorted(paces)]

@@ -94,13 +94,13 @@ def detach(
     """Take the files out: the parameters with `attach://<field>` in their place, and the files.
 
     A file is bytes, a Path, an open binary file or an InputFile, at any depth. `parts` are those of a
-    multipart request: `attach://<name>` refers to them, and a part named as a parameter is that parameter;
-    parts nobody refers to are dropped, as Telegram does. `method` in the Bot API's spelling.
+    multipart request: `attach://<name>` refers to them, and a part named as a parameter is that parameter
+    unless it has a value; parts nobody refers to are dropped, as Telegram does. `method` in the Bot API's spelling.
     """
     finder = _Finder(method, parts or {})
     found = {name: finder.walk(value, name, None, f"params.{name}") for name, value in params.items()}
     for name, part in (parts or {}).items():
-        if name not in found and name not in finder.used and file_kind(method, name) != "upload":
+        if found.get(name, "") == "" and name not in finder.used and file_kind(method, name) != "upload":
             found[name] = finder.take(part, name, None, f"params.{name}")
     return found, tuple(finder.attachments)
 

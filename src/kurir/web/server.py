@@ -11,6 +11,8 @@ import uvicorn
 
 from kurir.core.errors import InvalidSetting
 
+from .protocol import Protocol
+
 Message = MutableMapping[str, Any]
 App = Callable[[Any, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
 
@@ -47,7 +49,7 @@ class Server:
         self._socket = bind(self._listen)
         config = uvicorn.Config(
             self._app,
-            http="httptools",
+            http=Protocol,
             ws="none",
             lifespan="off",
             log_config=None,

@@ -12,12 +12,12 @@ import aiohttp
 from kurir.app import Kurir
 from kurir.cli.filters import records
 from kurir.cli.opening import is_held
-from kurir.cli.records import loads
 from kurir.core.errors import KurirError
 from kurir.core.message import Record, State
 from kurir.delivery import message_ids
 from kurir.message import Message
 from kurir.ports import Query, Stats
+from kurir.records import loads
 
 from .cast import Line, Plan, Story
 from .screen import Scene, Screen

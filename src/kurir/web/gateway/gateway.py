@@ -22,7 +22,7 @@ from typing import Any
 from kurir.app import Kurir
 from kurir.core.errors import DeliveryTimeout, KurirError
 from kurir.core.message import Accepted
-from kurir.core.methods import canonical
+from kurir.core.methods import canonical, known
 from kurir.drafting import check_method, deliverable, encode
 from kurir.message import Message
 from kurir.ports import Part
@@ -131,7 +131,7 @@ class Gateway:
         if not asked.method:
             raise BadRequest(404, "Not Found")
         method = canonical(asked.method)
-        if not deliverable(method):
+        if not (known(method) and deliverable(method)):
             return await self._ask(bot, method, asked, visit)
         request = await prepared(check_method(method), asked, await self._referring.settled(bot.id, method, asked))
         return await self._deliver(bot, request, prefer, visit)
@@ -201,7 +201,7 @@ class Gateway:
             instead = standin(request.method, request.params, accepted.seq, self._kurir.clock.now(), me)
             if instead is None and prefer.wait is None:
                 wait = self._kurir.settings.gateway_wait  # nothing could stand in for the result: it is waited for
-            elif not wait:
+            elif not wait and not accepted.state.final:
                 return answers.done(instead, headers) if instead is not None else _late(accepted, 0, headers)
         try:
             end = await self._kurir.end(accepted.id, wait, fresh=fresh)

@@ -1,0 +1,100 @@
+"""All doors of a process behind one address, and how they close.
+
+A stop, in steps: new calls are refused; clients that wait get `PATIENCE` seconds, in which the courier goes on; who still
+waits then is told that the message is stored and will be delivered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any, Self
+
+from starlette.applications import Starlette
+
+from kurir.app import Kurir
+
+from . import health
+from .gateway.downloads import Downloads
+from .gateway.gateway import Gateway
+from .rest import Rest
+from .server import Server
+
+PATIENCE = 3.0  # seconds that clients who wait get at a stop
+LOOK = 0.05  # seconds between looks at whether all have their answers
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class Doors:
+    """`open` is to be used inside `async with kurir`; make it before, since metrics count from here on.
+
+    `api` False: only health and metrics, which is what `kurir worker` shows.
+    """
+
+    def __init__(self, kurir: Kurir, *, api: bool = True) -> None:
+        self._metrics = health.measured(kurir)
+        self._rest = Rest(kurir) if api else None
+        routes = health.routes(kurir, self._metrics)
+        self._others = Starlette(routes=[*routes, *(self._rest.routes if self._rest is not None else ())])
+        kurir.direct  # noqa: B018 - it listens from here on
+        self._gateway: Gateway | None = None
+        self._downloads: Downloads | None = None
+        if api:
+            self._gateway = Gateway(kurir, upload_folder(kurir), self._metrics.request)
+            self._downloads = Downloads(kurir, self._gateway.bot_of, self._metrics.request)
+        self._kurir = kurir
+        self._introductions: list[asyncio.Future[None]] = []
+        self._server = Server(self, kurir.settings.listen)
+
+    @property
+    def url(self) -> str:
+        return self._server.url
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if self._gateway is not None and path.startswith("/bot"):
+            await self._gateway(scope, receive, send)
+        elif self._downloads is not None and path.startswith("/file/bot"):
+            await self._downloads(scope, receive, send)
+        else:
+            await self._others(scope, receive, send)
+
+    async def __aenter__(self) -> Self:
+        """Open. Raises InvalidSetting when nothing can listen there."""
+        if self._gateway is not None:
+            await self._gateway.recall()
+        await self._server.start()
+        self._introductions = [asyncio.ensure_future(self._introduce(bot.id)) for bot in self._kurir.settings.bots]
+        return self
+
+    async def _introduce(self, bot: int) -> None:
+        """Learn who the bot is, so that `getMe` can be answered in an outage."""
+        if self._gateway is not None:
+            await self._kurir.direct.call(bot, "getMe", b"{}")
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """In less than PATIENCE + 2 seconds."""
+        for task in self._introductions:
+            task.cancel()
+        loop = asyncio.get_running_loop()
+        if self._gateway is not None:
+            self._gateway.refuse()
+            until = loop.time() + PATIENCE
+            while self._gateway.delivering and loop.time() < until:  # noqa: ASYNC110 - it becomes so by many ways
+                await asyncio.sleep(LOOK)
+            self._gateway.end()
+        if self._rest is not None:
+            self._rest.close()
+        await self._server.stop()
+
+
+def upload_folder(kurir: Kurir) -> Path:
+    """Where files of requests are first written: on the file system of the spool, whose housekeeping removes debris."""
+    return kurir.spool.folder if kurir.spool is not None else Path(tempfile.gettempdir())

@@ -1,0 +1,124 @@
+"""Errors as `application/problem+json` (RFC 9457): what happened, to which field, and what to do now."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from kurir.core.errors import (
+    InvalidMessage,
+    KeyConflict,
+    KurirError,
+    NotFound,
+    StoreError,
+    StoreFull,
+    TooLarge,
+    WrongState,
+)
+from kurir.telegram.redact import redact
+from kurir.web.auth import NoKey, NotAllowed, TooMany
+
+from .answers import Reply
+from .asked import Malformed, Unsupported
+
+TYPES = "/v1/docs#"  # and the kind: where it is explained
+FULL_RETRY = 60  # seconds until a full disk may have room again
+AWAY_RETRY = 5
+
+
+class NoRoute(KurirError):
+    """Nothing is at that path."""
+
+
+class NotThatWay(KurirError):
+    """The path does not know that HTTP method. `allowed`: those it knows."""
+
+    def __init__(self, verb: str, allowed: Iterable[str]) -> None:
+        self.allowed = ", ".join(sorted(allowed))
+        super().__init__(f"{verb[:20]} is not for this path", f"Use {self.allowed}.")
+
+
+class TooMuchAtOnce(KurirError):
+    """This process has no room for one more of these for now. `retry_after`: seconds."""
+
+    def __init__(self, what: str, remedy: str, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(what, remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of problem."""
+
+    name: str
+    status: int
+    title: str
+
+
+KINDS = (
+    (Malformed, Kind("malformed", 400, "The request cannot be read")),
+    (NoKey, Kind("no-key", 401, "No key, or one that opens nothing")),
+    (NotAllowed, Kind("not-allowed", 403, "The key's role does not allow that")),
+    (NoRoute, Kind("no-route", 404, "There is nothing at this path")),
+    (NotFound, Kind("not-found", 404, "There is no such thing")),
+    (NotThatWay, Kind("method-not-allowed", 405, "This path does not know that HTTP method")),
+    (KeyConflict, Kind("key-conflict", 409, "The idempotency key belongs to another body")),
+    (WrongState, Kind("wrong-state", 409, "The message's state does not allow that")),
+    (TooLarge, Kind("too-large", 413, "Too large")),
+    (Unsupported, Kind("unsupported-media", 415, "The body's type is not understood")),
+    (InvalidMessage, Kind("invalid-field", 422, "A field is wrong")),
+    (TooMany, Kind("too-many", 429, "Too many requests")),
+    (TooMuchAtOnce, Kind("busy", 503, "No room for one more at the moment")),
+    (StoreFull, Kind("store-full", 503, "The store has no room")),
+    (StoreError, Kind("store-away", 503, "The store is away")),
+)
+INTERNAL = Kind("internal", 500, "An error of Kurir's own")
+
+
+def kind_of(error: Exception) -> Kind:
+    """The first kind that fits: the children stand before their parents."""
+    return next((kind for cls, kind in KINDS if isinstance(error, cls)), INTERNAL)
+
+
+def problem(error: Exception) -> Reply:
+    """An error as an answer."""
+    kind = kind_of(error)
+    body: dict[str, Any] = {"type": TYPES + kind.name, "title": kind.title, "status": kind.status}
+    if kind is INTERNAL or not isinstance(error, KurirError):
+        body["detail"] = "it is written down in Kurir's log"
+        body["remedy"] = "Try again; report it if it stays."
+        return Reply(kind.status, orjson.dumps(body), b"application/problem+json")
+    field = getattr(error, "field", None)
+    what = error.what.removeprefix(f"{field}: ") if field else error.what
+    body["detail"] = redact(f"{field} {what}" if field else what)
+    if field:
+        body["field"] = field
+    body["remedy"] = redact(error.remedy)
+    return Reply(kind.status, orjson.dumps(body), b"application/problem+json", _headers(error))
+
+
+def _headers(error: KurirError) -> tuple[tuple[bytes, bytes], ...]:
+    if isinstance(error, NoKey):
+        return ((b"www-authenticate", b'Bearer realm="kurir"'),)
+    if isinstance(error, NotThatWay):
+        return ((b"allow", error.allowed.encode()),)
+    if isinstance(error, TooMany | TooMuchAtOnce):
+        return ((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))),)
+    if isinstance(error, StoreError):
+        return ((b"retry-after", b"%d" % (FULL_RETRY if isinstance(error, StoreFull) else AWAY_RETRY)),)
+    if isinstance(error, TooLarge):
+        return ((b"connection", b"close"),)  # its body is not read
+    return ()
+
+
+def unknown_field(name: str, known: Iterable[str], where: str = "") -> InvalidMessage:
+    """A field that means nothing, with the nearest that does."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, 1)
+    remedy = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}."
+    return InvalidMessage(f"{where}{name[:64]}", "is unknown", remedy)
