@@ -35,7 +35,7 @@ format: $(STAMP) ## let ruff rewrite the layout
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## measure; a table on screen and JSON in bench/results
+bench: $(STAMP) ## measure; a table on screen and JSON in bench/results tests/deploy/.prometheus tests/clients/node/node_modules
 	$(BIN)/python -m bench
 
 seeds: $(STAMP) ## the deterministic simulation over 10,000 seeds
@@ -46,4 +46,4 @@ lock: ## resolve the dependencies anew (needs uv)
 		--extra dev pyproject.toml requirements-build.in -o requirements.lock
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info bench/results
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info bench/results tests/deploy/.prometheus tests/clients/node/node_modules

@@ -152,7 +152,8 @@ class Kurir(Conveniences):
         holder = self._parts.holder or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._supervisor = Supervisor([bot.id for bot in s.bots], self._courier(tools), tools, holder)
         self._hub.add(self._supervisor.hear)
-        housekeeping = Housekeeping(self.store, self.clock, self.spool, Retention(s.history, s.suppression))
+        retention = Retention(s.history, s.suppression)
+        housekeeping = Housekeeping(self.store, self.clock, self.spool, retention, self._hub.emit)
         self._tasks = [
             asyncio.create_task(self._supervisor.run(), name="kurir-supervisor"),
             asyncio.create_task(housekeeping.run(), name="kurir-housekeeping"),

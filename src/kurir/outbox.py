@@ -6,8 +6,8 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .core.errors import InvalidMessage, UnknownBot
-from .core.events import Event, Submitted
+from .core.errors import InvalidMessage, StoreError, UnknownBot
+from .core.events import Event, StoreBack, StoreTrouble, Submitted
 from .core.ids import RANDOM_BITS, make_id
 from .core.message import Accepted, Draft, FileRef
 from .drafting import check_method, draft, encode, plain
@@ -77,6 +77,7 @@ class Outbox:
         self._spool = spool
         self._emit = emit
         self._soon = soon  # hears of which bots there will be something to claim
+        self._trouble_since: float | None = None  # Unix seconds: the store refuses what is handed over
         self._local = local  # a local Bot API server: larger files
 
     async def submit(self, messages: Sequence[Message]) -> list[Accepted]:
@@ -97,8 +98,22 @@ class Outbox:
                     raise
                 raise type(error)(f"messages[{index}].{error.field}", _what(error), error.remedy) from None
         self._soon({draft.bot for draft in drafts})
-        accepted = await self._store.submit(drafts, now)
+        accepted = await self._kept(drafts, now)
         self._emit(Submitted(tuple(drafts), tuple(accepted)))
+        return accepted
+
+    async def _kept(self, drafts: list[Draft], now: float) -> list[Accepted]:
+        """The store's answer; its trouble is told of once, and its end."""
+        try:
+            accepted = await self._store.submit(drafts, now)
+        except StoreError as error:
+            if self._trouble_since is None:
+                self._trouble_since = now
+                self._emit(StoreTrouble("submit", str(error)))
+            raise
+        if self._trouble_since is not None:
+            self._emit(StoreBack(self._clock.now() - self._trouble_since))
+            self._trouble_since = None
         return accepted
 
     def _plain(self, message: Message, now: float) -> Draft | None:

@@ -58,11 +58,12 @@ class Settings:
     suppression: float = 30 * DAY  # a chat that cannot be written to is tried again after so long
     policy: Policy = Policy()
     log_level: str = "info"
-    log_texts: bool = False  # the log may quote what messages say
+    log_texts: bool = False  # the log (and traces) may quote what messages say
+    traces: bool | None = None  # OpenTelemetry; None: if OTEL_EXPORTER_OTLP_ENDPOINT is set
     listen: str = "127.0.0.1:8080"  # host:port of the doors
     api_key: str | None = field(default=None, repr=False)  # opens all of REST
     gateway_wait: float = 25.0  # seconds a call through the gateway waits for its delivery
-    rest_rate: float = 0.0  # requests/s of one API key; 0: no limit
+    rest_rate: float = 200.0  # requests/s of one API key that is no admin's; 0: no limit
     warnings: tuple[str, ...] = ()
 
 
@@ -225,6 +226,7 @@ KNOBS = (
     _Knob("KURIR_SUPPRESSION_DAYS", "suppression_days", "suppression", _days),
     _Knob("KURIR_LOG_LEVEL", "log_level", "log_level", _level),
     _Knob("KURIR_LOG_TEXTS", "log_texts", "log_texts", _flag),
+    _Knob("KURIR_TRACES", "traces", "traces", _flag),
     _Knob("KURIR_LISTEN", "listen", "listen", _listen),
     _Knob("KURIR_API_KEY", "api_key", "api_key", _secret),
     _Knob("KURIR_GATEWAY_WAIT", "gateway.wait", "gateway_wait", _wait),

@@ -17,6 +17,7 @@ from kurir.web.doors import Doors
 from .context import App, json_option, pass_app
 from .loop import run
 from .opening import open_kurir
+from .traces import traced
 from .worker import Tally, opening_lines, until_told
 
 STOP = 7.5  # seconds that clients and calls in flight get together; the whole stop takes less than 10
@@ -59,19 +60,20 @@ async def _serve(kurir: Kurir, courier: bool) -> None:
     kurir.listen(tally.hear)
     for line in opening_lines(kurir.settings, courier):
         logger.info("%s", line)
-    await kurir.start()
-    grace = GRACE
-    try:
-        async with doors:
-            for line in door_lines(doors.url, kurir):
-                logger.info("%s", line)
-            await until_told(tally, kurir)
-            told = time.monotonic()
-            logger.info("stopping: clients that wait get a few seconds")
-        logger.info("stopping: calls in flight get a few seconds, the rest waits in the store")
-        grace = max(1.0, STOP - (time.monotonic() - told))
-    finally:
-        await kurir.close(grace)
+    async with traced(kurir):
+        await kurir.start()
+        grace = GRACE
+        try:
+            async with doors:
+                for line in door_lines(doors.url, kurir):
+                    logger.info("%s", line)
+                await until_told(tally, kurir)
+                told = time.monotonic()
+                logger.info("stopping: clients that wait get a few seconds")
+            logger.info("stopping: calls in flight get a few seconds, the rest waits in the store")
+            grace = max(1.0, STOP - (time.monotonic() - told))
+        finally:
+            await kurir.close(grace)
     logger.info("stopped: %d delivered, %d dead in this run", tally.delivered, tally.dead)
 
 

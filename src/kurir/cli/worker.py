@@ -25,6 +25,7 @@ from kurir.web.doors import Doors
 from .context import App, json_option, pass_app
 from .loop import run
 from .opening import open_kurir
+from .traces import traced
 
 TALLY_EVERY = 10.0  # seconds between two lines that say how much was delivered
 
@@ -56,7 +57,7 @@ async def _work(kurir: Kurir) -> None:
     kurir.listen(tally.hear)
     for line in opening_lines(kurir.settings):
         logger.info("%s", line)
-    async with kurir:
+    async with traced(kurir), kurir:
         async with contextlib.AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(doors)

@@ -46,7 +46,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Altered:
-    """Messages were changed by hand: cancelled, set waiting again, or purged (`state` None)."""
+    """Messages changed without a call: cancelled or set waiting again by hand, purged (`state` None), or expired."""
 
     ids: tuple[str, ...]
     state: State | None

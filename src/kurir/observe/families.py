@@ -88,7 +88,7 @@ def _flow(t: Totals) -> Iterator[Metric]:
         [((bot, reason), c.dead[reason]) for bot, c in bots for reason in DEAD],
     )  # fmt: skip
     yield _counter(
-        "kurir_altered", "Messages changed by hand, or expired while they waited, by what they became.", ("to",),
+        "kurir_altered", "Messages changed by hand, by what they became.", ("to",),
         [((to,), n) for to, n in t.altered.items()],
     )  # fmt: skip
     for name, help, attribute in (

@@ -172,6 +172,6 @@ def _sender(name: str, here: bool, bot: BotStats, now: float) -> Check:
     return Check(
         f"courier {name}",
         False,
-        f"nobody sends for it; {bot.waiting} messages wait",
+        f"nobody sends for it ({bot.waiting} waiting)",
         "Start `kurir worker` (or `kurir serve` without --no-courier) on the same store.",
     )

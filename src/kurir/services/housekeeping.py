@@ -4,9 +4,11 @@ nobody needs are removed."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from kurir.core.errors import StoreError
+from kurir.core.events import Altered, Event
 from kurir.core.message import State
 from kurir.ports import Clock, Expire, Query, Store
 from kurir.telegram.spool import Spool
@@ -27,11 +29,19 @@ class Retention:
 class Housekeeping:
     """Runs beside the couriers; safe to run in several processes at once."""
 
-    def __init__(self, store: Store, clock: Clock, spool: Spool | None, retention: Retention) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        spool: Spool | None,
+        retention: Retention,
+        emit: Callable[[Event], None] = lambda _: None,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._spool = spool
         self._retention = retention
+        self._emit = emit
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -54,6 +64,8 @@ class Housekeeping:
             query = Query(expired_by=now, states=(State.WAITING,), limit=BATCH)
             ids = await self._store.alter(query, Expire("expired before it could be sent"), now)
             total += len(ids)
+            if ids:
+                self._emit(Altered(tuple(ids), State.EXPIRED, now))
             if len(ids) < BATCH:
                 return total
             await asyncio.sleep(0)

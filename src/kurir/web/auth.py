@@ -99,6 +99,11 @@ class Allowance:
     body: int = 16 << 20  # bytes of a JSON body
 
 
+def allowance(rate: float) -> Allowance:
+    """What the setting says: requests/s, 0 for no limit."""
+    return Allowance(rate=Rate(rate), burst=max(1, int(2 * rate))) if rate else Allowance(rate=None)
+
+
 class Failures:
     """Wrong keys by address, in bounded memory."""
 
@@ -199,15 +204,15 @@ class Keyring:
         return Caller(key.id, key.name, key.role, key.digest, Bucket(rate, self._allowance.burst))
 
     def _refused(self, authorization: bytes | None, address: str, now: float) -> KurirError:
-        wait = self._failures.note(address, now)
-        if wait:
-            return TooMany("too many wrong keys from this address", "Wait, and use a key that exists.", wait)
         if not self._callers:
             return NoKey(
                 "there is no API key yet", "Make one: `kurir keys add NAME --role admin`; or set KURIR_API_KEY."
             )
-        if authorization is None:
+        if authorization is None:  # that is no guess
             return NoKey("no API key was given", "Send the header `Authorization: Bearer KEY`.")
+        wait = self._failures.note(address, now)
+        if wait:
+            return TooMany("too many wrong keys from this address", "Wait, and use a key that exists.", wait)
         return NoKey(
             "this API key opens nothing",
             "Send `Authorization: Bearer KEY` with a key of `kurir keys list` that is not revoked.",

@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from kurir.app import Kurir
 
 from . import health
+from .auth import allowance
 from .gateway.downloads import Downloads
 from .gateway.gateway import Gateway
 from .rest import Rest
@@ -37,7 +38,7 @@ class Doors:
 
     def __init__(self, kurir: Kurir, *, api: bool = True) -> None:
         self._metrics = health.measured(kurir)
-        self._rest = Rest(kurir) if api else None
+        self._rest = Rest(kurir, allowance=allowance(kurir.settings.rest_rate)) if api else None
         routes = health.routes(kurir, self._metrics)
         self._others = Starlette(routes=[*routes, *(self._rest.routes if self._rest is not None else ())])
         kurir.direct  # noqa: B018 - it listens from here on
@@ -90,6 +91,8 @@ class Doors:
             while self._gateway.delivering and loop.time() < until:  # noqa: ASYNC110 - it becomes so by many ways
                 await asyncio.sleep(LOOK)
             self._gateway.end()
+        if self._downloads is not None:
+            self._downloads.end()
         if self._rest is not None:
             self._rest.close()
         await self._server.stop()

@@ -128,7 +128,7 @@ def stopping(id: str | None = None) -> Answer:
 def of_error(error: KurirError | BadRequest) -> Answer:
     """Why a call was not accepted. Nothing of it was kept."""
     if isinstance(error, BadRequest):
-        return refused(error.code, error.description)
+        return refused(error.code, error.description, (), error.retry_after)
     if isinstance(error, InvalidMessage):
         what = error.what.removeprefix(f"{error.field}: ")
         if what.startswith("is larger than "):

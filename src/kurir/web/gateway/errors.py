@@ -11,8 +11,9 @@ class BadRequest(Exception):
     """The request is refused: HTTP status and `error_code`, and the envelope's `description`, in the words of
     the official server where it has some."""
 
-    def __init__(self, code: int, description: str) -> None:
+    def __init__(self, code: int, description: str, retry_after: int | None = None) -> None:
         self.code = code
+        self.retry_after = retry_after  # seconds
         self.description = description
         super().__init__(f"{code} {description}")
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -29,6 +30,7 @@ from kurir.ports import Part
 from kurir.services.receipts import Receipt
 from kurir.settings import Bot
 from kurir.telegram.files import LOCAL_LIMIT, Attachment, detach
+from kurir.web.auth import Failures
 
 from . import answers, preferences
 from .answers import MESSAGE, Answer, Header, Send
@@ -61,6 +63,7 @@ class Gateway:
         self._repeats = Repeats(kurir.clock)
         self._referring = Referring(kurir.store)
         self._returning = Returning(kurir.store, kurir.clock)
+        self._failures = Failures()
         self._visits: set[Visit] = set()
         self._stopping = False
 
@@ -99,7 +102,7 @@ class Gateway:
         if self._stopping:
             return answers.stopping()
         try:
-            bot = self.bot_of(scope["path"])
+            bot = self._known(scope)
             asked = await read(scope, receive, folder=self._folder, limits=self._limits)
             try:
                 with Visit(receive, self._visits) as visit:
@@ -113,6 +116,17 @@ class Gateway:
         except Exception:
             logger.exception("a call through the gateway failed")
             return answers.refused(500, answers.worded(500, "Kurir failed; the log says more"))
+
+    def _known(self, scope: Mapping[str, Any]) -> Bot:
+        """The bot asked for. Who tries many tokens is told to wait; right ones of the same address are not held up."""
+        try:
+            return self.bot_of(scope["path"])
+        except BadRequest as error:
+            address = (scope.get("client") or ("",))[0]
+            wait = self._failures.note(address, self._kurir.clock.now()) if error.code == 401 else 0.0
+            if wait:
+                raise BadRequest(429, f"Too Many Requests: retry after {math.ceil(wait)}", math.ceil(wait)) from None
+            raise
 
     def bot_of(self, path: str) -> Bot:
         """The configured bot whose token is in the path. Raises BadRequest in Telegram's words."""

@@ -226,7 +226,7 @@ def filter_parameters(states: bool = True) -> list[Json]:
         parameter(
             "state", "Repeat it, or write several with commas.", {**many, "items": {"type": "string", "enum": STATES}}
         ),
-        parameter("ids", "These messages, with commas.", many),
+        parameter("ids", "These messages, with commas.", {**many, "minItems": 1, "maxItems": MOST_IDS}),
         parameter("chat_id", "The chat: a number, or @channelname.", TEXT),
         parameter("bot", "The bot's name in the settings, or its id.", TEXT),
         parameter("method", "The Bot API's method.", TEXT),

@@ -221,15 +221,15 @@ _POST = describe(
     answers={202: answer("Durable.", _ACCEPTED, ACCEPTED)},
     errors=(400, 409, 413, 415, 422),
 )
-_CHANGE = "`{}` means all of them. What the state of a message does not allow is left alone."
+_CHANGE = "What the state of a message does not allow is left alone."
 
 
-def _by_filter(summary: str, words: str, example: Json) -> Json:
+def _by_filter(summary: str, words: str, example: Json, schema: Json) -> Json:
     return describe(
         summary,
         f"{words} {_CHANGE}",
         tag=TAG,
-        body=body(filter_schema(), {"an example": example}),
+        body=body(schema, {"an example": example}),
         answers={200: answer("How many it was.", COUNT, {"count": 3})},
         errors=(400, 413, 415, 422),
     )
@@ -245,6 +245,7 @@ def operations(m: Messages) -> list[Operation]:
         "Remove all that match",
         "Ended messages go for good, with their attempts and keys. `state` (or `ids`) is required.",
         {"state": ["delivered"], "until": "2026-01-01T00:00:00Z"},
+        {**filter_schema(), "anyOf": [{"required": ["state"]}, {"required": ["ids"]}]},
     )
     listed = describe(
         "Messages, newest first",
@@ -262,8 +263,19 @@ def operations(m: Messages) -> list[Operation]:
         answers={200: answer("The message.", ref("Record"), RECORD)},
         errors=(404,),
     )
-    retry = _by_filter("Retry all that match", "The dead ones, unless `state` says otherwise.", {"chat_id": 42})
-    cancel = _by_filter("Cancel all that match", "What waits; what is being sent is not stopped.", {"priority": "low"})
+    any_of = filter_schema()
+    retry = _by_filter(
+        "Retry all that match",
+        "The dead ones, unless `state` says otherwise; `{}`: all of them.",
+        {"chat_id": 42},
+        filter_schema(),
+    )
+    cancel = _by_filter(
+        "Cancel all that match",
+        "What waits; what is being sent goes on. `{}`: all of it.",
+        {"priority": "low"},
+        filter_schema(),
+    )
     retry_one = _change_one(
         "Retry", "A dead, cancelled or expired message waits again, at the end of its chat's queue."
     )

@@ -94,8 +94,7 @@ def problem(error: Exception) -> Reply:
         body["remedy"] = "Try again; report it if it stays."
         return Reply(kind.status, orjson.dumps(body), b"application/problem+json")
     field = getattr(error, "field", None)
-    what = error.what.removeprefix(f"{field}: ") if field else error.what
-    body["detail"] = redact(f"{field} {what}" if field else what)
+    body["detail"] = redact(error.what)
     if field:
         body["field"] = field
     body["remedy"] = redact(error.remedy)

@@ -17,6 +17,8 @@ from .examples import STATS
 from .filters import any_bot, single
 
 ENDED = ("delivered", "dead", "expired", "cancelled")
+DAYS = 31  # told by day, of those that had any
+HISTORY = 800  # days that the months are made of
 TAG = "Statistics"
 
 
@@ -33,14 +35,14 @@ class Statistics:
         """GET /v1/stats."""
         given = single(asked.query(), ("bot",))
         bot = any_bot(given["bot"], self.kurir.bots) if "bot" in given else None
-        stats = await self.kurir.store.stats(bot)
+        stats = await self.kurir.store.stats(bot, HISTORY)
         bots = [one for one in self.bots.shown(stats.bots) if bot is None or one["bot_id"] == bot]
         return reply(
             {
                 "at": rfc3339(self.clock.now()),
                 "totals": totals(stats.bots),
                 "bots": bots,
-                "days": by("day", ((day.day, day) for day in stats.days)),
+                "days": by("day", ((day.day, day) for day in stats.days))[-DAYS:],
                 "months": by("month", ((day.day[:7], day) for day in stats.days)),
                 "store": dict(stats.store),
             }
