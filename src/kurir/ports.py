@@ -253,7 +253,7 @@ class Day:
 @dataclass(frozen=True, slots=True)
 class Stats:
     bots: tuple[BotStats, ...] = ()
-    days: tuple[Day, ...] = ()  # the last 31 that had any, oldest first
+    days: tuple[Day, ...] = ()  # the last (31, or as asked) that had any, oldest first
     store: Mapping[str, Any] = field(default_factory=dict)  # engine, schema, size in bytes, commits, ...
 
 
@@ -346,8 +346,8 @@ class Store(Protocol):
         """Suppress a chat (its waiting messages end dead), or lift it (`why` None)."""
 
     # -- 10
-    async def stats(self, bot: int | None = None) -> Stats:
-        """Counts, kept up to date by every verb: no scan of the messages."""
+    async def stats(self, bot: int | None = None, days: int = 31) -> Stats:
+        """Counts, kept up to date by every verb: no scan of the messages. `days`: how many of the last that had any."""
         ...
 
     # -- 11

@@ -410,8 +410,8 @@ class StoreProxy:
     async def suppress(self, bot: int, chat: str, why: str | None, now: float) -> None:
         await self._step("suppress", lambda: self._store.suppress(bot, chat, why, now))
 
-    async def stats(self, bot: int | None = None) -> Stats:
-        result: Stats = await self._step("stats", lambda: self._store.stats(bot))
+    async def stats(self, bot: int | None = None, days: int = 31) -> Stats:
+        result: Stats = await self._step("stats", lambda: self._store.stats(bot, days))
         return result
 
     async def prune(self, before: float, now: float, limit: int = 1000, lift_before: float = 0.0) -> Pruned:

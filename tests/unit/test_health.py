@@ -113,7 +113,7 @@ async def test_without_a_courier_it_is_degraded_until_a_worker_comes(telegram: T
         await d.kurir.send_text(42, "Hello")
         answer = await d.ready()
         assert (answer.code, answer.status) == (200, "degraded")
-        assert answer.checks["courier default"]["detail"] == "nobody sends for it; 1 messages wait"
+        assert answer.checks["courier default"]["detail"] == "nobody sends for it (1 waiting)"
         assert "kurir worker" in answer.checks["courier default"]["remedy"]
         async with Kurir(store, telegram.token, settings=Settings(), telegram_url=telegram.url, pace="off"):
             answer = await d.becomes("ok")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 import timeit
+from collections.abc import Callable
 from dataclasses import replace
 from platform import python_version
 
@@ -317,11 +319,15 @@ def test_while_the_store_is_away_the_counters_are_told_all_the_same(metrics: Met
 # ---------------------------------------------------------------- what it costs, what it must not hold
 
 
-def test_hearing_an_event_takes_less_than_3_microseconds(metrics: Metrics) -> None:
+def test_hearing_an_event_costs_no_more_than_a_few_dozen_calls(metrics: Metrics) -> None:
+    """About 1 us where an empty call takes 0.05 us: measured against it, since other processes slow both."""
     events = [Submitted((DRAFT,), (Accepted("m1", State.WAITING),)), attempted(Delivered()), settled(State.DELIVERED)]
+
+    def cost(hear: Callable[[Event], None], event: Event) -> float:
+        return min(timeit.repeat(lambda: hear(event), number=500, repeat=30, timer=time.thread_time))
+
     for event in events:
-        seconds = min(timeit.repeat(lambda event=event: metrics.hear(event), number=5000, repeat=7)) / 5000
-        assert seconds < 3e-6, type(event).__name__
+        assert cost(metrics.hear, event) < 60 * cost(lambda _: None, event), type(event).__name__
 
 
 async def test_a_real_kurir_answers_metrics_without_chats_texts_or_tokens(telegram: Telegram) -> None:

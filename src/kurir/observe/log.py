@@ -157,6 +157,12 @@ def _paused(event: Paused) -> None:
         _say(WARNING, None, event.bot, "%s paused: %s", whom, event.why)
 
 
+def _trouble(event: StoreTrouble) -> None:
+    """Of a submit that was refused its caller has been told."""
+    level = DEBUG if event.step == "submit" else ERROR
+    _say(level, None, None, "the store refused to %s: %s", event.step, event.error)
+
+
 def _of_bot(level: int, words: str, *names: str) -> Callable[[Any], None]:
     """A line about a bot: `words` after `bot N: `, with the event's attributes called `names`."""
 
@@ -180,7 +186,7 @@ _LINES: dict[type[Any], Callable[[Any], None]] = {
     OutageEnded: _of_bot(WARNING, "Telegram is back after %.0f s", "seconds"),
     Called: _of_bot(DEBUG, "%s %s in %.3f s, repeated %d times", "method", "outcome", "duration", "repeats"),
     PaceChanged: _of_bot(INFO, "pace of %s is now %.2f/s", "scope", "rate"),
-    StoreTrouble: lambda e: _say(ERROR, None, None, "the store refused to %s: %s", e.step, e.error),
+    StoreTrouble: _trouble,
     StoreBack: lambda e: _say(WARNING, None, None, "the store works again after %.1f s", e.seconds),
     Crashed: lambda e: _say(ERROR, None, None, "%s failed and is started anew: %s", e.loop, e.error),
 }

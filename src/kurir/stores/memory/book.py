@@ -13,7 +13,6 @@ from kurir.ports import KEY_LIFE, Day, Query
 from .agenda import Agenda
 from .model import Message
 
-DAYS = 31  # of history in `Stats.days`
 MAX_PAGE = 1000
 
 
@@ -90,9 +89,9 @@ class Book:
                 found.append((at, seq))
         return self.messages[min(found)[1]] if found else None
 
-    def days(self, bot: int | None) -> tuple[Day, ...]:
-        """What ended on each of the last days that had any, oldest first."""
-        last = sorted({day for day, _ in self._days})[-DAYS:]
+    def days(self, bot: int | None, most: int) -> tuple[Day, ...]:
+        """What ended on each of the last `most` days that had any, oldest first."""
+        last = sorted({day for day, _ in self._days})[-most:]
         return tuple(
             Day(id, day, *(ended[s] for s in (State.DELIVERED, State.DEAD, State.CANCELLED, State.EXPIRED)))
             for (day, id), ended in sorted(self._days.items(), key=lambda item: item[0])

@@ -351,10 +351,10 @@ class MemoryStore:
 
     # ------------------------------------------------------------ stats, prune, watch
 
-    async def stats(self, bot: int | None = None) -> Stats:
+    async def stats(self, bot: int | None = None, days: int = 31) -> Stats:
         bots = [row for id, row in sorted(self._lanes.bots.items()) if bot in (None, id)]
         about = {"engine": "memory", "messages": len(self._book.messages)}
-        return Stats(tuple(stats_of(row) for row in bots), self._book.days(bot), about)
+        return Stats(tuple(stats_of(row) for row in bots), self._book.days(bot, days), about)
 
     async def prune(self, before: float, now: float, limit: int = 1000, lift_before: float = 0.0) -> Pruned:
         self._lanes.lift_old_suppressions(lift_before)

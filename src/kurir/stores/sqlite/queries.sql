@@ -299,7 +299,7 @@ SELECT min(next_at) FROM lane WHERE bot = ? AND prio = ?
 
 -- name: days
 SELECT bot, day, delivered, dead, cancelled, expired FROM day
-WHERE (:bot IS NULL OR bot = :bot) AND day IN (SELECT DISTINCT day FROM day ORDER BY day DESC LIMIT 31) ORDER BY day, bot
+WHERE (:bot IS NULL OR bot = :bot) AND day IN (SELECT DISTINCT day FROM day ORDER BY day DESC LIMIT :days) ORDER BY day, bot
 
 -- ------------------------------------------------------------------ API keys
 

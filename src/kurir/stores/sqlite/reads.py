@@ -182,7 +182,7 @@ def _lane(
     return Lane(bot, chat, moved_to=moved_to)
 
 
-def stats(db: sqlite3.Connection, bot: int | None) -> Stats:
+def stats(db: sqlite3.Connection, bot: int | None, most_days: int) -> Stats:
     """See `ports.Store.stats`."""
     bots = []
     for row in db.execute(Q["bots"], {"bot": bot}).fetchall():
@@ -208,7 +208,7 @@ def stats(db: sqlite3.Connection, bot: int | None) -> Stats:
                 why,
             )
         )
-    days = tuple(Day(*row) for row in db.execute(Q["days"], {"bot": bot}))
+    days = tuple(Day(*row) for row in db.execute(Q["days"], {"bot": bot, "days": most_days}))
     return Stats(tuple(bots), days, _engine(db))
 
 

@@ -165,9 +165,9 @@ class SqliteStore:
         await self._writes().run(lambda tx: alter.suppress(tx, bot, chat, why, now))
         self._changed.set()
 
-    async def stats(self, bot: int | None = None) -> Stats:
+    async def stats(self, bot: int | None = None, days: int = 31) -> Stats:
         commits = self._writes().commits
-        stats = await self._read(lambda db: reads.stats(db, bot))
+        stats = await self._read(lambda db: reads.stats(db, bot, days))
         return replace(stats, store={**stats.store, **commits.figures()})
 
     async def prune(self, before: float, now: float, limit: int = 1000, lift_before: float = 0.0) -> Pruned:

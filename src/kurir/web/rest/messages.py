@@ -263,7 +263,6 @@ def operations(m: Messages) -> list[Operation]:
         answers={200: answer("The message.", ref("Record"), RECORD)},
         errors=(404,),
     )
-    any_of = filter_schema()
     retry = _by_filter(
         "Retry all that match",
         "The dead ones, unless `state` says otherwise; `{}`: all of them.",
