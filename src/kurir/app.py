@@ -112,7 +112,7 @@ class Kurir(Conveniences):
         self._hub = Hub(parts.listeners, texts=self.settings.log_texts)
         self._with_courier = courier
         self.spool = _spool(self.settings, self.store)
-        self._waiting = Waiting(self.store, self.clock)
+        self._waiting = Waiting(self.store, self.clock, elsewhere=not courier)
         self._hub.add(self._waiting.hear)
         self.bots = Bots({bot.name: bot.id for bot in self.settings.bots})
         self._outbox = Outbox(

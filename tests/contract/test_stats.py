@@ -100,6 +100,8 @@ async def test_days_are_the_last_31_oldest_first(post: Post) -> None:
     days = [day.day for day in (await post.store.stats(BOT)).days]
     assert (len(days), days[0], days[-1]) == (31, "2023-11-16", "2023-12-16")
     assert days == sorted(days)
+    assert [day.day for day in (await post.store.stats(BOT, 2)).days] == days[-2:]
+    assert len((await post.store.stats(BOT, 400)).days) == 33
 
 
 async def test_oldest_due_is_since_when_the_longest_ready_lane_could_be_sending(post: Post) -> None:

@@ -107,9 +107,27 @@ async def opened(
     settings = Settings(store=f"sqlite:///{folder / 'kurir.db'}", bots=bots, telegram_url=telegram.url, api_key=api_key)
     kurir = Kurir(settings=settings, courier=courier, pace="off")
     rest = Rest(kurir, allowance=allowance)
-    async with kurir, aiohttp.ClientSession() as session, Server(rest, "127.0.0.1:0") as server:
-        yield Door(kurir, rest, server.url, telegram, session)
+    async with kurir, serving(rest) as url, aiohttp.ClientSession() as session:
+        yield Door(kurir, rest, url, telegram, session)
         rest.close()
+
+
+@asynccontextmanager
+async def serving(app: Any) -> AsyncIterator[str]:
+    """uvicorn, as `kurir serve` runs it, on a free port; it stops without the waits of a clean stop."""
+    server = Server(app, "127.0.0.1:0")
+    await server.start()
+    try:
+        yield server.url
+    finally:
+        assert server._loop is not None
+        assert server._server is not None
+        server._loop.cancel()
+        for listener in server._server.servers:
+            listener.close()
+        for connection in list(server._server.server_state.connections):
+            connection.shutdown()  # type: ignore[union-attr]
+        await asyncio.gather(*server._server.server_state.tasks, server._loop, return_exceptions=True)
 
 
 async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:

@@ -196,7 +196,7 @@ async def test_a_file_that_telegram_would_not_take_is_too_large(
     monkeypatch.setattr("kurir.web.rest.files.CLOUD_LIMIT", 1000)
     async with opened(telegram, tmp_path, courier=False) as door:
         got = await door.ask("POST", "/v1/files", data=form(cat=b"x" * 1001))
-        is_problem(got, 413, "too-large", "cat")
+        is_problem(got, 413, "too-large", "body")
         got = await door.ask("POST", "/v1/messages", data=form(photo("attach://cat"), cat=b"x" * 1001))
-        is_problem(got, 413, "too-large", "cat")
+        is_problem(got, 413, "too-large", "body")
     assert not list(tmp_path.glob("kurir.db.files/??/*"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis.errors import Unsatisfiable
 
 from kurir.simulator.harness import Telegram
 
@@ -20,9 +22,15 @@ schemathesis = pytest.importorskip("schemathesis")
 checks = pytest.importorskip("schemathesis.checks")
 modes = pytest.importorskip("schemathesis.generation").GenerationMode
 
-EXAMPLES = 6  # of each operation, of either kind
+EXAMPLES = 5  # of each operation, of either kind
 SECONDS = 25.0
 STREAMS = {"/v1/events"}  # an answer without end
+CHECKS = (
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_schema_conformance",
+    "response_headers_conformance",
+)
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 
 
@@ -51,18 +59,8 @@ def url(telegram: Telegram, tmp_path: Path) -> Iterator[str]:
 @pytest.mark.filterwarnings("default")
 def test_no_request_breaks_it_and_every_answer_is_as_described(url: str, mode: Any) -> None:
     schema = schemathesis.openapi.from_url(f"{url}/v1/openapi.json")
-    wanted = [
-        checks.not_a_server_error,
-        *checks.CHECKS.get_by_names(
-            [
-                "status_code_conformance",
-                "content_type_conformance",
-                "response_schema_conformance",
-                "response_headers_conformance",
-                *(["negative_data_rejection"] if mode is modes.NEGATIVE else []),
-            ]
-        ),
-    ]
+    names = ["not_a_server_error", *CHECKS, *(["negative_data_rejection"] if mode is modes.NEGATIVE else [])]
+    wanted = checks.CHECKS.get_by_names(names)
     end = time.monotonic() + SECONDS / 2
     tried = 0
     for found in schema.get_all_operations():
@@ -82,13 +80,7 @@ def test_no_request_breaks_it_and_every_answer_is_as_described(url: str, mode: A
             if time.monotonic() < end:
                 case.call_and_validate(checks=wanted, headers=HEADERS)
 
-        try:
+        with contextlib.suppress(Unsatisfiable):  # nothing can be wrong about a GET without parameters
             ask()
-        except Exception as error:
-            if "negative" not in str(error).lower() or mode is modes.POSITIVE:
-                raise
-            if "Impossible to generate negative" in str(error) or "Unsatisfiable" in type(error).__name__:
-                continue
-            raise
         tried += 1
     assert tried > 10

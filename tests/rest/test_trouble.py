@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -14,9 +15,8 @@ from kurir.web.rest.asked import Asked
 from kurir.web.rest.describe import EVERYBODY, Operation
 from kurir.web.rest.problems import problem
 from kurir.web.rest.resource import Resource
-from kurir.web.server import Server
 
-from .door import KEY, Door, Got, is_problem, text_to
+from .door import KEY, Door, Got, is_problem, serving, text_to, until
 
 
 async def test_a_store_that_is_away_is_503(still: Door) -> None:
@@ -53,7 +53,7 @@ async def test_an_error_of_our_own_is_told_without_its_words(still: Door) -> Non
 
     operation = Operation("GET", "/broken", EVERYBODY, broken, {})
     app = Starlette(routes=[Route("/broken", Resource(still.rest.keyring, {"GET": operation}))])
-    async with Server(app, "127.0.0.1:0") as server, still.session.get(server.url + "/broken") as response:
+    async with serving(app) as url, still.session.get(url + "/broken") as response:
         got = Got(response.status, response.headers, await response.read())
     is_problem(got, 500, "internal")
     assert b"secret" not in got.body
@@ -65,9 +65,16 @@ async def test_who_hangs_up_in_the_middle_leaves_nothing_behind(still: Door) -> 
         _, writer = await asyncio.open_connection(address.hostname, address.port)
         writer.write(
             b"POST /v1/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\nContent-Type: %b\r\n"
-            b"Content-Length: 1000\r\n\r\n--x\r\n" % (KEY.encode(), kind)
+            b"Content-Length: 1000000\r\n\r\n" % (KEY.encode(), kind)
         )
+        writer.write(b"--x\r\nContent-Disposition: form-data; name=a; filename=a\r\n\r\n")
+        writer.write(b"x" * 500_000)
         await writer.drain()
         writer.close()
         await writer.wait_closed()
     assert (await still.get("/v1/messages")).json["items"] == []
+
+    async def nothing_left() -> bool:
+        return not list(Path.cwd().glob("kurir.db.files/new-*"))
+
+    await until(nothing_left, "its file is removed")

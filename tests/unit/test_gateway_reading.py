@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from kurir.web.gateway import urlencoded
+from kurir.web.forms import urlencoded
 from kurir.web.gateway.reading import Asked, BadRequest, ClientLeft, Limits, read
 
 KB = 1024

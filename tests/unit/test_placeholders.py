@@ -83,3 +83,28 @@ def test_of_what_was_never_sent_a_list_keeps_the_rest_and_a_reply_stands_alone()
 @given(st.dictionaries(st.sampled_from(["message_id", "message_ids", "reply_parameters"]), st.text() | st.integers()))
 def test_whatever_is_given_nothing_is_raised(params: dict[str, Any]) -> None:
     assert isinstance(replaced(params, dict.fromkeys(mentioned(params), 1)), dict)
+
+
+ids = st.integers(-500, 500)
+places = st.fixed_dictionaries(
+    {"chat_id": st.integers(1, 9)},
+    optional={
+        "message_id": ids | ids.map(str),
+        "message_ids": st.lists(ids, max_size=4) | st.lists(ids, max_size=4).map(json.dumps),
+        "reply_parameters": st.builds(lambda id: {"message_id": id}, ids)
+        | st.builds(
+            lambda id, gap: json.dumps({"message_id": id}, separators=(",", gap)), ids, st.sampled_from([":", ": "])
+        ),
+        "reply_to_message_id": ids,
+    },
+)
+
+
+@given(places)
+def test_the_quick_look_overlooks_none(params: dict[str, Any]) -> None:
+    if mentioned(params):
+        assert may_mention(orjson.dumps(params))
+
+
+def test_values_nested_without_end_are_no_placeholders() -> None:
+    assert mentioned({"message_ids": "[" * 50_000 + "]" * 50_000}) == set()

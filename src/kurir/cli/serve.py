@@ -18,7 +18,7 @@ from .context import App, json_option, pass_app
 from .loop import run
 from .opening import open_kurir
 from .traces import traced
-from .worker import Tally, opening_lines, until_told
+from .worker import Tally, opening_lines, told_to_stop, until_told
 
 STOP = 7.5  # seconds that clients and calls in flight get together; the whole stop takes less than 10
 
@@ -55,7 +55,7 @@ def _many_files() -> None:
 
 
 async def _serve(kurir: Kurir, courier: bool) -> None:
-    doors = Doors(kurir)
+    doors, stop = Doors(kurir), told_to_stop()
     tally = Tally()
     kurir.listen(tally.hear)
     for line in opening_lines(kurir.settings, courier):
@@ -67,7 +67,7 @@ async def _serve(kurir: Kurir, courier: bool) -> None:
             async with doors:
                 for line in door_lines(doors.url, kurir):
                     logger.info("%s", line)
-                await until_told(tally, kurir)
+                await until_told(stop, tally, kurir)
                 told = time.monotonic()
                 logger.info("stopping: clients that wait get a few seconds")
             logger.info("stopping: calls in flight get a few seconds, the rest waits in the store")

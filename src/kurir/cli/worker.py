@@ -52,7 +52,7 @@ def worker(app: App, log: str | None) -> None:
 
 
 async def _work(kurir: Kurir) -> None:
-    doors = Doors(kurir, api=False)
+    doors, stop = Doors(kurir, api=False), told_to_stop()
     tally = Tally()
     kurir.listen(tally.hear)
     for line in opening_lines(kurir.settings):
@@ -64,17 +64,22 @@ async def _work(kurir: Kurir) -> None:
                 logger.info("health: %s/health/ready, metrics: %s/metrics", doors.url, doors.url)
             except InvalidSetting as error:  # several workers on one machine: they need no door to send
                 logger.warning("no health and metrics: %s", error)
-            await until_told(tally, kurir)
+            await until_told(stop, tally, kurir)
         logger.info("stopping: calls in flight get a few seconds, the rest waits in the store")
     logger.info("stopped: %d delivered, %d dead in this run", tally.delivered, tally.dead)
 
 
-async def until_told(tally: Tally, kurir: Kurir) -> None:
-    """Until SIGTERM or SIGINT; says now and then how much was delivered."""
+def told_to_stop() -> asyncio.Event:
+    """Set at SIGTERM or SIGINT, from now on."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _asked_to_stop, stop, number)
+    return stop
+
+
+async def until_told(stop: asyncio.Event, tally: Tally, kurir: Kurir) -> None:
+    """Until `stop` is set; says now and then how much was delivered."""
     telling = asyncio.create_task(tally.tell(kurir))
     await stop.wait()
     telling.cancel()

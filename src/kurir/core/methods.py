@@ -298,6 +298,6 @@ def album_items(method: str, params: Mapping[str, Any]) -> int | None:
     if isinstance(media, str | bytes):
         try:
             media = json.loads(media)
-        except ValueError:
+        except (ValueError, RecursionError):
             return 0
     return len(media) if isinstance(media, list | tuple) else 0

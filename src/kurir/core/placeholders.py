@@ -16,6 +16,14 @@ placeholders for 214 million messages."""
 
 _FIELDS: Final = ("message_id", "message_ids", "reply_to_message_id", "reply_parameters")
 _MARKS: Final = tuple(f'"{field}"'.encode() for field in _FIELDS)
+_SIGNS: Final = (
+    b":-",
+    b'"-',
+    b"[-",
+    b",-",
+    b" -",
+    b"\\",
+)  # what stands before a negative number, also inside JSON text
 
 
 def placeholder(seq: int, item: int = 0) -> int:
@@ -38,9 +46,7 @@ def meant(value: object) -> tuple[int, int] | None:
 
 def may_mention(params: bytes) -> bool:
     """False when the JSON object surely holds no placeholder: a quick look at the text."""
-    return any(mark in params for mark in _MARKS) and (
-        b":-" in params or b'"-' in params or b"[-" in params or b'\\"' in params
-    )
+    return any(mark in params for mark in _MARKS) and any(sign in params for sign in _SIGNS)
 
 
 def mentioned(params: Mapping[str, Any]) -> set[int]:
@@ -78,6 +84,14 @@ def replaced(params: Mapping[str, Any], real: Mapping[int, int | None]) -> dict[
     return changed
 
 
+def wanted_items(method: str, params: Mapping[str, Any]) -> int | None:
+    """How many messages a copy or a forward of several asks for; None for any other call."""
+    if method not in ("copyMessages", "forwardMessages"):
+        return None
+    ids = unquoted(params.get("message_ids"))
+    return len(ids) if isinstance(ids, list) else None
+
+
 def _walk(field: str, value: Any, found: set[int]) -> None:
     value = unquoted(value)
     if field == "reply_parameters":
@@ -92,7 +106,7 @@ def unquoted(value: Any) -> Any:
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         try:
             return json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value
     return value
 

@@ -106,6 +106,8 @@ class HealthWatch:
             stats = answered.result()
         except StoreError as error:
             return None, str(error)
+        except Exception as error:  # whoever asks how we are gets an answer
+            return None, f"{type(error).__name__}: {error}"
         if self._trouble is not None and (self._troubles or self._clock.now() - self._trouble_at < LINGER):
             return stats, f"it refused to {self._trouble.step}: {self._trouble.error}"
         return stats, ""

@@ -14,6 +14,7 @@ from kurir.core.message import Accepted, Record, State
 from kurir.ports import Clock, Query, Store
 
 LOOK_EVERY = (0.1, 0.25, 0.5, 1.0)  # seconds between looks at the store; the last repeats
+LOOKS_APART = 0.02  # seconds at least, however often the store changes
 LOOK_AT_ONCE = 500
 
 
@@ -70,10 +71,13 @@ class End:
 
 
 class Waiting:
-    """Who waits for which message. Hears of ends in this process at once; looks at the store for all others."""
+    """Who waits for which message. Hears of ends in this process at once; looks at the store for all others.
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    `elsewhere`: no courier runs in this process, so that the store is looked at whenever it has changed."""
+
+    def __init__(self, store: Store, clock: Clock, *, elsewhere: bool = False) -> None:
         self._store = store
+        self._elsewhere = elsewhere
         self._clock = clock
         self._waiters: dict[str, set[asyncio.Future[End | None]]] = {}
         self._looking: asyncio.Task[None] | None = None
@@ -158,7 +162,7 @@ class Waiting:
         """Ask the store about all that are waited for, a batch at a time."""
         turn = 0
         while self._waiters:
-            await self._clock.sleep(LOOK_EVERY[min(turn, len(LOOK_EVERY) - 1)])
+            await self._pause(LOOK_EVERY[min(turn, len(LOOK_EVERY) - 1)])
             turn += 1
             ids = list(self._waiters)
             for start in range(0, len(ids), LOOK_AT_ONCE):
@@ -170,6 +174,16 @@ class Waiting:
                 for record in page.items:
                     if record.state.final:
                         self._wake(record.id)
+
+    async def _pause(self, seconds: float) -> None:
+        if not self._elsewhere:
+            await self._clock.sleep(seconds)
+            return
+        try:
+            await self._store.watch(seconds)
+        except StoreError:
+            await self._clock.sleep(seconds)
+        await self._clock.sleep(LOOKS_APART)
 
     def close(self) -> None:
         """Nobody looks any more: who still waits is told that the store is away."""

@@ -156,7 +156,7 @@ class Keyring:
         if wait:
             raise TooMany(
                 f"key {caller.name!r} asks too often",
-                "Wait, send several messages in one request, or raise `rest_rate`.",
+                "Wait, send several messages in one request, or raise KURIR_REST_RATE.",
                 wait,
             )
         return caller

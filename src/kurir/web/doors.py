@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any, Self
@@ -46,7 +47,7 @@ class Doors:
         self._downloads: Downloads | None = None
         if api:
             self._gateway = Gateway(kurir, upload_folder(kurir), self._metrics.request)
-            self._downloads = Downloads(kurir, self._gateway.bot_of, self._metrics.request)
+            self._downloads = Downloads(kurir, self._gateway.known, self._metrics.request)
         self._kurir = kurir
         self._introductions: list[asyncio.Future[None]] = []
         self._server = Server(self, kurir.settings.listen)
@@ -57,17 +58,35 @@ class Doors:
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         path = scope["path"]
+        if path.startswith("//"):  # a base URL with a slash at its end
+            path = scope["path"] = "/" + path.lstrip("/")
         if self._gateway is not None and path.startswith("/bot"):
             await self._gateway(scope, receive, send)
         elif self._downloads is not None and path.startswith("/file/bot"):
             await self._downloads(scope, receive, send)
+        elif self._rest is not None and path.startswith("/v1"):
+            await self._counted(self._rest, scope, receive, send)
         else:
             await self._others(scope, receive, send)
+
+    async def _counted(self, rest: Rest, scope: Any, receive: Receive, send: Send) -> None:
+        began, status = time.perf_counter(), 499
+
+        async def noted(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                self._metrics.request("rest", status, time.perf_counter() - began)
+            await send(message)
+
+        await rest(scope, receive, noted)
+        if status == 499:  # the client left before it was answered
+            self._metrics.request("rest", status, time.perf_counter() - began)
 
     async def __aenter__(self) -> Self:
         """Open. Raises InvalidSetting when nothing can listen there."""
         if self._gateway is not None:
-            await self._gateway.recall()
+            await self._gateway.open()
         await self._server.start()
         self._introductions = [asyncio.ensure_future(self._introduce(bot.id)) for bot in self._kurir.settings.bots]
         return self
@@ -88,7 +107,7 @@ class Doors:
         if self._gateway is not None:
             self._gateway.refuse()
             until = loop.time() + PATIENCE
-            while self._gateway.delivering and loop.time() < until:  # noqa: ASYNC110 - it becomes so by many ways
+            while self._gateway.busy and loop.time() < until:  # noqa: ASYNC110 - it becomes so by many ways
                 await asyncio.sleep(LOOK)
             self._gateway.end()
         if self._downloads is not None:
@@ -96,6 +115,8 @@ class Doors:
         if self._rest is not None:
             self._rest.close()
         await self._server.stop()
+        if self._gateway is not None:
+            await self._gateway.close()
 
 
 def upload_folder(kurir: Kurir) -> Path:

@@ -83,7 +83,10 @@ def bind(listen: str) -> socket.socket:
     host = host.strip("[]")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
+        listener = socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
+        # Accepted sockets inherit it; asyncio's own loop sets it only where a socket's protocol number is told.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
     except OSError as error:
         raise InvalidSetting(
             "KURIR_LISTEN",

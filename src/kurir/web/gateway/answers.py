@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,8 +14,7 @@ from kurir.core.message import State
 from kurir.core.outcome import Answer as Reply
 from kurir.core.outcome import Break, NoReply
 from kurir.services.receipts import End
-
-from .errors import BadRequest
+from kurir.web.forms.errors import BadRequest
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
@@ -36,6 +36,7 @@ _TITLES: Final[Mapping[int, str]] = {
     503: "Service Unavailable",
     504: "Gateway Timeout",
 }
+_MOVED: Final = re.compile(r"a chat it refers to moved to (-?\d+)")
 _CODES: Final = {title.lower(): code for code, title in _TITLES.items()}
 _IN_TELEGRAMS_WORDS: Final[Mapping[tuple[str, str], str]] = {
     ("params.chat_id", "is missing"): "chat_id is empty",
@@ -94,6 +95,10 @@ def of_end(end: End, headers: tuple[Header, ...]) -> Answer:
     if reason.startswith("unknown: "):
         lost = f"Telegram's answer was lost ({reason.removeprefix('unknown: ')}); message {end.id} may have arrived"
         return refused(502, worded(502, f"{lost} and is held"), headers)
+    if moved := _MOVED.fullmatch(reason):
+        body = {"ok": False, "error_code": 400, "description": worded(400, reason)}
+        body["parameters"] = {"migrate_to_chat_id": int(moved[1])}
+        return Answer(400, orjson.dumps(body), headers)
     if reason.startswith("refers to "):
         return refused(400, worded(400, f"message {end.id} {reason}"), headers)
     code = end.status if end.status is not None and end.status >= 400 else code_of(reason)
@@ -109,7 +114,8 @@ def code_of(words: str) -> int | None:
 
 def later(id: str, seconds: float, headers: tuple[Header, ...]) -> Answer:
     """It was not delivered in time, and lives on."""
-    what = f"message {id} is not delivered after {seconds:g} s; it is stored and will still be delivered"
+    waited = f"is not delivered after {seconds:g} s; it is" if seconds else "is"
+    what = f"message {id} {waited} stored and will still be delivered"
     return refused(504, worded(504, what), headers)
 
 
@@ -118,8 +124,7 @@ def stopping(id: str | None = None) -> Answer:
     what = "Kurir is being restarted"
     if id is not None:
         what += f"; message {id} is stored and will still be delivered"
-    headers = ((MESSAGE, id.encode()),) if id else ()
-    return refused(503, worded(503, what), (*headers, (b"connection", b"close")), 1)
+    return refused(503, worded(503, what), ((MESSAGE, id.encode()),) if id else (), 1)
 
 
 # ---------------------------------------------------------------- of errors

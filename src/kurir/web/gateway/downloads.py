@@ -13,12 +13,15 @@ from kurir.core.errors import KurirError
 from kurir.core.outcome import NoReply
 from kurir.settings import Bot
 from kurir.telegram.download import Download
+from kurir.web.forms.body import Receive
+from kurir.web.forms.errors import BadRequest
 
 from . import answers
 from .answers import Answer, Send
-from .body import Receive
-from .errors import BadRequest
 from .visit import Visit, Why
+
+Known = Callable[[Mapping[str, Any]], Bot]  # the bot of a request; raises BadRequest
+Observe = Callable[[str, int, float], None]  # door, HTTP status, seconds
 
 PAUSES: Final = (0.2, 0.5, 1.0, 2.0)  # seconds before the 2nd, 3rd, ... try; nothing has been answered yet
 _LEFT: Final = 499  # as nginx notes clients that left before there was an answer
@@ -29,9 +32,9 @@ logger = logging.getLogger("kurir.gateway")
 class Downloads:
     """An ASGI application. A client that reads slowly slows the download; one that leaves ends it."""
 
-    def __init__(self, kurir: Kurir, bot_of: Callable[[str], Bot], observe: Callable[[str, int, float], None]) -> None:
+    def __init__(self, kurir: Kurir, known: Known, observe: Observe) -> None:
         self._kurir = kurir
-        self._bot_of = bot_of
+        self._known = known
         self._observe = observe
         self._visits: set[Visit] = set()
 
@@ -61,7 +64,7 @@ class Downloads:
 
     async def _answer(self, scope: Mapping[str, Any], course: _Course) -> None:
         path = scope["path"].removeprefix("/file")
-        bot = self._bot_of(path)
+        bot = self._known({**scope, "path": path})
         file_path = path.partition("/bot")[2].partition("/")[2]
         found = await self._begin(bot, file_path.removeprefix("test/") if bot.test else file_path)
         if isinstance(found, NoReply):

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from kurir.app import Kurir
-from kurir.core.errors import DeliveryTimeout, KurirError
+from kurir.core.errors import DeliveryTimeout, KurirError, NotFound
 from kurir.core.message import Accepted
 from kurir.core.methods import canonical, known
 from kurir.drafting import check_method, deliverable, encode
@@ -31,16 +31,18 @@ from kurir.services.receipts import Receipt
 from kurir.settings import Bot
 from kurir.telegram.files import LOCAL_LIMIT, Attachment, detach
 from kurir.web.auth import Failures
+from kurir.web.forms.body import Receive
+from kurir.web.forms.errors import BadRequest, ClientLeft
+from kurir.web.forms.limits import Limits
+from kurir.web.protocol import peer_of
 
 from . import answers, preferences
 from .answers import MESSAGE, Answer, Header, Send
-from .body import Receive
-from .errors import BadRequest, ClientLeft
-from .limits import Limits
+from .logbook import Logbook
 from .preferences import Preferences
 from .reading import Asked, read
 from .referring import Referring
-from .repeats import WAITED_FOR, Repeats, digest
+from .repeats import Repeats, Same, same
 from .request import Request, prepared
 from .returning import Returning
 from .standins import standin
@@ -61,18 +63,25 @@ class Gateway:
         self._bots = {str(bot.id): bot for bot in kurir.settings.bots}
         self._limits = Limits(file=LOCAL_LIMIT) if kurir.settings.local_server else Limits()
         self._repeats = Repeats(kurir.clock)
+        spooled = folder if kurir.spool is not None else None
+        self._logbook = Logbook(kurir.settings.listen, spooled, kurir.store, kurir.clock, self._repeats)
         self._referring = Referring(kurir.store)
         self._returning = Returning(kurir.store, kurir.clock)
         self._failures = Failures()
         self._visits: set[Visit] = set()
+        self._calls = 0  # out at the moment, long polls aside
         self._stopping = False
 
-    async def recall(self) -> None:
-        """After a crash: the clients of what still waits got no answer, and will ask again."""
-        await self._repeats.recall(self._kurir.store)
+    async def open(self) -> None:
+        """Recall the clients of a crash or a stop: they got no answer, and will ask again."""
+        await self._logbook.open()
+
+    async def close(self) -> None:
+        """When all are told: write down who will ask again."""
+        await self._logbook.close()
 
     def refuse(self) -> None:
-        """Take no new calls from now on; those that wait go on."""
+        """Take no new calls from now on; those that are out go on."""
         self._stopping = True
 
     def end(self) -> None:
@@ -82,9 +91,9 @@ class Gateway:
             visit.end()
 
     @property
-    def delivering(self) -> bool:
-        """Does a client wait for the delivery of a message?"""
-        return self._repeats.anybody
+    def busy(self) -> bool:
+        """Is any call out, long polls aside?"""
+        return self._calls > 0
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         began = time.perf_counter()
@@ -101,12 +110,12 @@ class Gateway:
     async def _answer(self, scope: Mapping[str, Any], receive: Receive) -> Answer:
         if self._stopping:
             return answers.stopping()
+        self._calls += 1
         try:
-            bot = self._known(scope)
+            bot = self.known(scope)
             asked = await read(scope, receive, folder=self._folder, limits=self._limits)
             try:
-                with Visit(receive, self._visits) as visit:
-                    return await self._handle(bot, asked, preferences.read(scope["headers"]), visit)
+                return answers.stopping() if self._stopping else await self._visit(bot, asked, scope, receive)
             finally:
                 await asked.close()
         except (KurirError, BadRequest) as error:
@@ -116,8 +125,22 @@ class Gateway:
         except Exception:
             logger.exception("a call through the gateway failed")
             return answers.refused(500, answers.worded(500, "Kurir failed; the log says more"))
+        finally:
+            self._calls -= 1
 
-    def _known(self, scope: Mapping[str, Any]) -> Bot:
+    async def _visit(self, bot: Bot, asked: Asked, scope: Mapping[str, Any], receive: Receive) -> Answer:
+        """The answer, unless the client leaves or Kurir stops before."""
+        with Visit(receive, self._visits, peer_of(scope)) as visit:
+            try:
+                return await self._handle(bot, asked, preferences.read(scope["headers"]), visit)
+            except asyncio.CancelledError:
+                if not visit.caught():
+                    raise
+                if visit.broken is Why.LEFT:
+                    raise ClientLeft from None
+                return answers.stopping(visit.message)
+
+    def known(self, scope: Mapping[str, Any]) -> Bot:
         """The bot asked for. Who tries many tokens is told to wait; right ones of the same address are not held up."""
         try:
             return self.bot_of(scope["path"])
@@ -146,61 +169,62 @@ class Gateway:
             raise BadRequest(404, "Not Found")
         method = canonical(asked.method)
         if not (known(method) and deliverable(method)):
-            return await self._ask(bot, method, asked, visit)
+            return await self._ask(bot, method, asked)
         request = await prepared(check_method(method), asked, await self._referring.settled(bot.id, method, asked))
         return await self._deliver(bot, request, prefer, visit)
 
     # ---------------------------------------------------------------- calls that are stored
 
     async def _deliver(self, bot: Bot, request: Request, prefer: Preferences, visit: Visit) -> Answer:
-        same = digest(bot.id, request.method, request.params, request.files)
-        accepted = None if prefer.key or prefer.respond_async else await self._repeats.join(same)
-        fresh = accepted is None
-        self._repeats.enter(same)
+        like = same(bot.id, request.method, request.params, request.files)
+        accepted = None if prefer.key else await self._repeats.join(like)
+        joined = accepted is not None
+        self._repeats.enter(like)
         answered = False
         try:
             if accepted is None:
-                accepted = await self._submit(bot, request, prefer, same)
-                fresh = not accepted.duplicate and not accepted.state.final
-            answer = await self._await_end(bot, request, accepted, prefer, fresh)
-            answered = answer.status != 504
+                accepted = await self._submit(bot, request, prefer, like)
+            visit.message = accepted.id
+            try:
+                answer = await self._await_end(bot, request, accepted, prefer, joined)
+            except NotFound:
+                if not joined:
+                    raise
+                accepted = await self._submit(bot, request, prefer, like)  # the first one has been purged
+                visit.message = accepted.id
+                answer = await self._await_end(bot, request, accepted, prefer, False)
+            answered = answer.status != 504 and not visit.gone()
+            if answered and not prefer.key:
+                visit.if_reset(partial(self._repeats.unanswered, like, accepted))
             return answer
-        except asyncio.CancelledError:
-            if not visit.caught():
-                raise
-            answered = False
-            if visit.broken is Why.LEFT:
-                raise ClientLeft from None
-            return answers.stopping(accepted.id if accepted else None)
         finally:
-            self._repeats.leave(same)
-            if accepted is not None and not answered and not prefer.respond_async:
-                self._repeats.unanswered(same, accepted)
+            self._repeats.leave(like)
+            if accepted is not None and not answered and not prefer.key:
+                self._repeats.unanswered(like, accepted)
 
-    async def _submit(self, bot: Bot, request: Request, prefer: Preferences, same: bytes) -> Accepted:
+    async def _submit(self, bot: Bot, request: Request, prefer: Preferences, like: Same) -> Accepted:
         message = Message(
             request.method,
             request.given,
             bot.id,
             prefer.priority,
             prefer.key,
-            metadata=None if prefer.respond_async else WAITED_FOR,
+            metadata=None if prefer.respond_async or bot.respond_async else self._logbook.mark,
             parts=request.parts,
         )
         submitting = asyncio.ensure_future(self._kurir.submit(message))
         try:
             return (await asyncio.shield(submitting)).accepted
-        except asyncio.CancelledError:  # whoever leaves now may join what was accepted all the same
-            submitting.add_done_callback(partial(self._left_behind, same))
+        except asyncio.CancelledError:  # whoever leaves now may join what is being accepted all the same
+            if not prefer.key:
+                self._repeats.unanswered(like, submitting)
+            submitting.add_done_callback(_heard)
             raise
 
-    def _left_behind(self, same: bytes, submitting: asyncio.Future[Receipt]) -> None:
-        if not submitting.cancelled() and submitting.exception() is None:
-            self._repeats.unanswered(same, submitting.result().accepted)
-
     async def _await_end(
-        self, bot: Bot, request: Request, accepted: Accepted, prefer: Preferences, fresh: bool
+        self, bot: Bot, request: Request, accepted: Accepted, prefer: Preferences, joined: bool
     ) -> Answer:
+        fresh = not joined and not accepted.duplicate and not accepted.state.final
         headers: tuple[Header, ...] = ((MESSAGE, accepted.id.encode()),)
         if prefer.respond_async or prefer.wait is not None:
             headers = (*headers, (b"preference-applied", prefer.applied()))
@@ -216,33 +240,33 @@ class Gateway:
             if instead is None and prefer.wait is None:
                 wait = self._kurir.settings.gateway_wait  # nothing could stand in for the result: it is waited for
             elif not wait and not accepted.state.final:
-                return answers.done(instead, headers) if instead is not None else _late(accepted, 0, headers)
+                return answers.done(instead, headers) if instead is not None else answers.later(accepted.id, 0, headers)
         try:
             end = await self._kurir.end(accepted.id, wait, fresh=fresh)
         except DeliveryTimeout:
-            return answers.done(instead, headers) if instead is not None else _late(accepted, wait, headers)
+            return answers.done(instead, headers) if instead is not None else answers.later(accepted.id, wait, headers)
         return answers.of_end(end, headers)
 
     # ---------------------------------------------------------------- calls that are not
 
-    async def _ask(self, bot: Bot, method: str, asked: Asked, visit: Visit) -> Answer:
+    async def _ask(self, bot: Bot, method: str, asked: Asked) -> Answer:
         params, attachments = detach(method, asked.params, asked.parts or None)
-        parts = tuple(_part(one) for one in attachments)
+        call = self._kurir.direct.call(bot.id, method, encode(params), tuple(_part(one) for one in attachments))
+        if method != "getUpdates":
+            return answers.of_reply(await call)
+        self._calls -= 1  # a stop does not wait for a long poll
         try:
-            reply = await self._kurir.direct.call(bot.id, method, encode(params), parts)
-        except asyncio.CancelledError:
-            if not visit.caught():
-                raise
-            if visit.broken is Why.LEFT:
-                raise ClientLeft from None
-            return answers.stopping()
-        if method == "getUpdates":
+            reply = await call
             await self._returning.hear(bot.id, reply)
+        finally:
+            self._calls += 1
         return answers.of_reply(reply)
 
 
-def _late(accepted: Accepted, wait: float, headers: tuple[Header, ...]) -> Answer:
-    return answers.later(accepted.id, wait, headers)
+def _heard(submitting: asyncio.Future[Receipt]) -> None:
+    """Nobody waits for it any more; if it failed, nothing was accepted."""
+    if not submitting.cancelled():
+        submitting.exception()
 
 
 def _part(file: Attachment) -> Part:

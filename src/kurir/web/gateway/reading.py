@@ -20,10 +20,9 @@ from typing import Any, Final
 import orjson
 
 from kurir.telegram.files import InputFile
-
-from . import body, multipart, urlencoded
-from .errors import BadRequest, ClientLeft, not_utf8
-from .limits import Limits
+from kurir.web.forms import body, multipart, urlencoded
+from kurir.web.forms.errors import BadRequest, ClientLeft, not_utf8
+from kurir.web.forms.limits import Limits
 
 __all__ = ["Asked", "BadRequest", "ClientLeft", "Limits", "read"]
 

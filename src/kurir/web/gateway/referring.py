@@ -9,8 +9,8 @@ from kurir.core.methods import chat_name, reads_elsewhere
 from kurir.core.placeholders import meant, mentioned, unquoted
 from kurir.ports import Query, Store
 from kurir.services.references import may_go_alone
+from kurir.web.forms.errors import BadRequest
 
-from .errors import BadRequest
 from .reading import Asked
 
 _FIELDS: Final = frozenset({"message_id", "message_ids", "reply_to_message_id", "reply_parameters"})

@@ -28,6 +28,8 @@ class Returning:
         updates = reply.payload.get("result") if isinstance(reply, Reply) and reply.payload else None
         if not isinstance(updates, list) or not updates:
             return
+        if not await self._any(bot):
+            return
         for chat in {chat for update in updates if isinstance(update, dict) for chat in _open_chats(update)}:
             try:
                 page = await self._store.lanes(LaneQuery(bot=bot, chat=chat, suppressed=True, limit=1))
@@ -36,6 +38,13 @@ class Returning:
                     logger.info("bot %d: chat %s has come back and is written to again", bot, chat)
             except StoreError as error:
                 logger.warning("bot %d: whether chat %s came back is not known: %s", bot, chat, error)
+
+    async def _any(self, bot: int) -> bool:
+        """Is any chat of the bot suppressed?"""
+        try:
+            return bool((await self._store.lanes(LaneQuery(bot=bot, suppressed=True, limit=1))).items)
+        except StoreError:
+            return False
 
 
 def _open_chats(update: Mapping[str, Any]) -> Iterator[str]:

@@ -30,9 +30,9 @@ class Reply:
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
     async def to(self, receive: Receive, send: Send) -> None:
-        headers = [(b"content-length", b"%d" % len(self.body)), *self.headers]
-        if self.body:
-            headers.append((b"content-type", self.type))
+        headers = [*self.headers]
+        if self.status != 204:
+            headers += [(b"content-length", b"%d" % len(self.body)), (b"content-type", self.type)]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
 

@@ -7,16 +7,12 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
-from starlette.datastructures import Headers, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 
 from kurir.core.errors import InvalidMessage, KurirError, TooLarge
 from kurir.web.auth import Caller
 
 from .answers import Receive
 
-MOST_FILES = 100  # parts that are files in one request
-MOST_FIELDS = 20
 MOST_FILTERS = 100  # parameters in a query string
 
 
@@ -72,7 +68,7 @@ class Asked:
 
     async def raw(self, most: int) -> bytes:
         """The whole body. Raises TooLarge above `most` bytes, Left."""
-        self._check_length(most)
+        self.check_length(most)
         message = await self.receive()
         if message["type"] == "http.disconnect":
             raise Left
@@ -102,28 +98,6 @@ class Asked:
             )
         return await self.raw(most)
 
-    async def parts(self, most: int, most_field: int) -> list[tuple[str, str | UploadFile]]:
-        """The parts of a multipart body; files are on disk, or small. Raises Malformed, TooLarge, Left.
-        The caller closes the files."""
-        self._check_length(most)
-        parser = MultiPartParser(
-            Headers(raw=self._headers),
-            self._counted(most),
-            max_files=MOST_FILES,
-            max_fields=MOST_FIELDS,
-            max_part_size=most_field,
-        )
-        try:
-            form = await parser.parse()
-        except MultiPartException as error:
-            if "maximum size" in error.message:
-                raise TooLarge("message", f"is larger than {most_field:,} bytes", "Send less at once.") from None
-            raise Malformed(
-                f"the multipart body cannot be read: {error.message[:200]}",
-                "Let a library write it, with its boundary in the Content-Type header.",
-            ) from None
-        return form.multi_items()
-
     async def _pieces(self) -> AsyncGenerator[bytes, None]:
         more = True
         while more:
@@ -134,15 +108,8 @@ class Asked:
             if piece := message.get("body", b""):
                 yield piece
 
-    async def _counted(self, most: int) -> AsyncGenerator[bytes, None]:
-        size = 0
-        async for piece in self._pieces():
-            size += len(piece)
-            if size > most:
-                raise _too_large(most)
-            yield piece
-
-    def _check_length(self, most: int) -> None:
+    def check_length(self, most: int) -> None:
+        """Raises TooLarge for a body that says it is larger."""
         length = self.header(b"content-length")
         if length is not None and len(length) < 20 and length.isdigit() and int(length) > most:
             raise _too_large(most)

@@ -7,6 +7,7 @@ so. One that no message needs an hour after its upload, or its last use, is remo
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -15,20 +16,24 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import orjson
-from starlette.datastructures import UploadFile
 
 from kurir.core.errors import InvalidMessage, TooLarge
 from kurir.message import Message
 from kurir.telegram.files import ATTACH, CLOUD_LIMIT, LOCAL_LIMIT, InputFile
 from kurir.telegram.spool import Spool
+from kurir.web.forms.errors import BadRequest, ClientLeft
+from kurir.web.forms.limits import Limits
+from kurir.web.forms.multipart import Form, boundary
 
 from .answers import Reply, reply
-from .asked import Asked, Unsupported
+from .asked import Asked, Left, Malformed, Unsupported
 from .describe import SEND, Operation, answer, describe, ref
 
 KEPT = "kurir-file:"
 MARKS = (b"kurir-file:", b"attach:")  # bytes of a body that may name files (PHP writes attach:\/\/)
 ALBUM = 10  # files in one request at most, each as large as Telegram takes it
+MOST_FILES = 100  # in one request
+MOST_PARTS = 110
 _KEPT = re.compile(r"kurir-file:([0-9a-f]{64})(?:/(.*))?", re.DOTALL)
 _WORDS = frozenset({"text", "caption", "question", "title", "description", "explanation"})  # never files
 
@@ -80,32 +85,34 @@ class Desk:
 
     # ---------------------------------------------------------------- uploads
 
-    async def keep(self, name: str, upload: UploadFile) -> tuple[InputFile, int]:
-        """An upload, durable; and its size in bytes. Raises TooLarge, InvalidMessage, StoreError."""
+    async def keep(self, name: str, file: InputFile) -> tuple[InputFile, int]:
+        """A file of a request, durable; and its size in bytes. Raises TooLarge, InvalidMessage, StoreError."""
         spool = self._need(name)
-        if (upload.size or 0) > self.limit:
-            raise TooLarge(name, f"is larger than {self.limit:,} bytes", "Send a smaller file, or a URL.")
-        blob = await spool.add(upload.file, name=name, max_bytes=self.limit)
-        shown = Path((upload.filename or "").replace("\\", "/")).name or "file"
-        return InputFile(spool.path(blob.sha256), shown[:255], upload.content_type), blob.size
+        blob = await spool.add(file.source, name=name, max_bytes=self.limit)
+        return InputFile(spool.path(blob.sha256), (file.name or "file")[:255], file.mime), blob.size
 
     @asynccontextmanager
-    async def parts(self, asked: Asked) -> AsyncIterator[tuple[dict[str, str], dict[str, UploadFile]]]:
-        """The parts of a request: texts and files by name. The files are closed at the end."""
-        items = await asked.parts(self.most, self.body)
-        uploads = [value for _, value in items if isinstance(value, UploadFile)]
+    async def parts(self, asked: Asked) -> AsyncIterator[tuple[dict[str, str], dict[str, InputFile]]]:
+        """The parts of a request by name: texts, and files, which are on disk until the end. Raises Malformed, TooLarge,
+        StoreError, Left."""
+        asked.check_length(self.most)
+        limits = Limits(params=self.body, file=self.limit, files=MOST_FILES, fields=MOST_PARTS, body=self.most)
+        folder = self.spool.folder if self.spool is not None else Path(tempfile.gettempdir())
         try:
-            names = [name for name, _ in items]
-            if len(set(names)) != len(names):
-                twice = next(name for name in names if names.count(name) > 1)
-                raise InvalidMessage(twice[:64], "is there twice", "Name each part once.")
-            yield (
-                {name: value for name, value in items if isinstance(value, str)},
-                {name: value for name, value in items if isinstance(value, UploadFile)},
-            )
+            form = Form(boundary(asked.header(b"content-type") or b""), folder, limits)
+            await form.read(asked.receive, b"", True)
+        except BadRequest as error:
+            what = error.description.partition(": ")[2] or error.description
+            if error.code == 413:
+                raise TooLarge("body", what, f"A file may have {self.limit:,} bytes.") from None
+            remedy = "Let a library write it, with its boundary in the Content-Type header."
+            raise Malformed(f"the multipart body cannot be read: {what}", remedy) from None
+        except ClientLeft:
+            raise Left from None
+        try:
+            yield form.params, form.parts
         finally:
-            for upload in uploads:
-                await upload.close()
+            await form.close()
 
     async def upload(self, asked: Asked) -> Reply:
         """POST /v1/files."""
@@ -115,7 +122,7 @@ class Desk:
             if len(uploads) != 1 or texts:
                 raise InvalidMessage("file", "is to be the one part, with a file name", "curl -F file=@cat.jpg")
             ((name, upload),) = uploads.items()
-            file, size = await self.keep(name or "file", upload)
+            file, size = await self.keep(name, upload)
         assert isinstance(file.source, Path)
         id = file.source.name
         shown = file.name or "file"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from starlette.datastructures import UploadFile
+from pathlib import Path
+from typing import Any, cast
 
 from kurir.app import Kurir
-from kurir.core.errors import InvalidMessage
+from kurir.core.errors import InvalidMessage, TooLarge
 from kurir.core.message import Record, State
 from kurir.message import Message
 from kurir.ports import Cancel, Change, Clock, Purge, Requeue
@@ -173,16 +173,18 @@ def _accepted(receipt: Receipt) -> Json:
     return {"id": accepted.id, "state": accepted.state, "duplicate": accepted.duplicate}
 
 
-async def _message_part(texts: Mapping[str, str], uploads: Mapping[str, UploadFile], most: int) -> bytes:
-    """The JSON of the part `message`, sent as text or as a file. Raises InvalidMessage, Unsupported."""
+async def _message_part(texts: Mapping[str, str], uploads: Mapping[str, InputFile], most: int) -> bytes:
+    """The JSON of the part `message`, sent as text or as a file. Raises TooLarge, Unsupported."""
     if "message" in texts:
         return texts["message"].encode()
-    if "message" in uploads:
-        upload = uploads["message"]
-        if (upload.size or 0) > most:
-            raise InvalidMessage("message", f"is larger than {most:,} bytes", "Send less at once.")
-        return await upload.read()
-    raise Unsupported("the multipart body has no part `message`", "Put the message's JSON into a part of that name.")
+    if "message" not in uploads:
+        raise Unsupported(
+            "the multipart body has no part `message`", "Put the message's JSON into a part of that name."
+        )
+    path = cast("Path", uploads["message"].source)
+    if path.stat().st_size > most:
+        raise TooLarge("message", f"is larger than {most:,} bytes", "Send less at once.")
+    return await asyncio.to_thread(path.read_bytes)
 
 
 # ---------------------------------------------------------------- described

@@ -45,7 +45,7 @@ nav .verb{border:0;padding:0;font-size:.62rem;min-width:2.6rem}
 .wide{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:.9rem;margin:.5rem 0}
 th{text-align:left;color:var(--dim);font-weight:600}td,th{border-bottom:1px solid var(--line);padding:.35rem .6rem .35rem 0;
-vertical-align:top}
+vertical-align:top}td p{margin:0}td:first-child{white-space:nowrap}
 details{margin:.5rem 0}summary{cursor:pointer;color:var(--dim);font-size:.9rem}
 @media (max-width:52rem){body{display:block}
 nav{position:static;height:auto;border-right:0;border-bottom:1px solid var(--line)}}

@@ -1,4 +1,4 @@
-"""Promises of `web.gateway.multipart`: forms are understood whatever library wrote them, their files stream to
+"""Promises of `web.forms.multipart`: forms are understood whatever library wrote them, their files stream to
 disk, and nothing is left of them when a request fails or is over."""
 
 from __future__ import annotations

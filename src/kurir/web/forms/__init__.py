@@ -1,0 +1,1 @@
+"""Bodies of requests, read as they come: what both doors need."""
