@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from kurir.core.events import OutageBegan
 from kurir.simulator.harness import Telegram
 
-from .helpers import Door, until
+from .helpers import Door, opened, until
 
 CHAT = 7
 
@@ -182,3 +183,13 @@ async def test_fifty_polls_and_waits_hold_up_nobody(door: Door) -> None:
     for client in asking:
         client.cancel()
     await asyncio.gather(*asking, return_exceptions=True)
+
+
+async def test_who_the_bot_is_survives_a_restart_in_an_outage(telegram: Telegram, tmp_path: Path) -> None:
+    async with opened(telegram, tmp_path) as door:
+        assert (await door.ask("getMe")).status == 200
+        while not list(tmp_path.rglob(".bots")):
+            await asyncio.sleep(0.01)
+    telegram.outage(60)
+    async with opened(telegram, tmp_path) as door:
+        assert (await door.ask("getMe")).result["is_bot"] is True

@@ -15,7 +15,7 @@ from kurir.telegram.redact import redact
 from kurir.web.doors import Doors
 
 from .context import App, json_option, pass_app
-from .loop import run
+from .loop import run, settle
 from .opening import open_kurir
 from .traces import traced
 from .worker import Tally, opening_lines, told_to_stop, until_told
@@ -67,6 +67,7 @@ async def _serve(kurir: Kurir, courier: bool) -> None:
             async with doors:
                 for line in door_lines(doors.url, kurir):
                     logger.info("%s", line)
+                settle()
                 await until_told(stop, tally, kurir)
                 told = time.monotonic()
                 logger.info("stopping: clients that wait get a few seconds")

@@ -23,7 +23,7 @@ from kurir.telegram.redact import redact
 from kurir.web.doors import Doors
 
 from .context import App, json_option, pass_app
-from .loop import run
+from .loop import run, settle
 from .opening import open_kurir
 from .traces import traced
 
@@ -64,6 +64,7 @@ async def _work(kurir: Kurir) -> None:
                 logger.info("health: %s/health/ready, metrics: %s/metrics", doors.url, doors.url)
             except InvalidSetting as error:  # several workers on one machine: they need no door to send
                 logger.warning("no health and metrics: %s", error)
+            settle()
             await until_told(stop, tally, kurir)
         logger.info("stopping: calls in flight get a few seconds, the rest waits in the store")
     logger.info("stopped: %d delivered, %d dead in this run", tally.delivered, tally.dead)

@@ -114,6 +114,12 @@ class Direct:
         user = line.me.payload.get("result") if line and line.me and line.me.payload else None
         return user if isinstance(user, dict) else None
 
+    def introduce(self, bot: int, user: Mapping[str, Any]) -> None:
+        """Who the bot was when Telegram was asked last: good enough for `getMe` until it can be asked again."""
+        line = self._lines.get(bot)
+        if line is not None and line.me is None:
+            line.me = Reply(200, {"ok": True, "result": user})
+
     def hear(self, event: Event) -> None:
         """A listener: outages, and pauses of a whole bot."""
         line = self._lines.get(getattr(event, "bot", 0))

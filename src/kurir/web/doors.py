@@ -48,8 +48,6 @@ class Doors:
         if api:
             self._gateway = Gateway(kurir, upload_folder(kurir), self._metrics.request)
             self._downloads = Downloads(kurir, self._gateway.known, self._metrics.request)
-        self._kurir = kurir
-        self._introductions: list[asyncio.Future[None]] = []
         self._server = Server(self, kurir.settings.listen)
 
     @property
@@ -88,21 +86,13 @@ class Doors:
         if self._gateway is not None:
             await self._gateway.open()
         await self._server.start()
-        self._introductions = [asyncio.ensure_future(self._introduce(bot.id)) for bot in self._kurir.settings.bots]
         return self
-
-    async def _introduce(self, bot: int) -> None:
-        """Learn who the bot is, so that `getMe` can be answered in an outage."""
-        if self._gateway is not None:
-            await self._kurir.direct.call(bot, "getMe", b"{}")
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:
         """In less than PATIENCE + 2 seconds."""
-        for task in self._introductions:
-            task.cancel()
         loop = asyncio.get_running_loop()
         if self._gateway is not None:
             self._gateway.refuse()

@@ -38,6 +38,7 @@ from kurir.web.protocol import peer_of
 
 from . import answers, preferences
 from .answers import MESSAGE, Answer, Header, Send
+from .identities import Identities
 from .logbook import Logbook
 from .preferences import Preferences
 from .reading import Asked, read
@@ -67,6 +68,8 @@ class Gateway:
         self._logbook = Logbook(kurir.settings.listen, spooled, kurir.store, kurir.clock, self._repeats)
         self._referring = Referring(kurir.store)
         self._returning = Returning(kurir.store, kurir.clock)
+        self._identities = Identities(kurir.direct, spooled)
+        self._learning: list[asyncio.Future[None]] = []
         self._failures = Failures()
         self._visits: set[Visit] = set()
         self._calls = 0  # out at the moment, long polls aside
@@ -75,9 +78,13 @@ class Gateway:
     async def open(self) -> None:
         """Recall the clients of a crash or a stop: they got no answer, and will ask again."""
         await self._logbook.open()
+        await self._identities.recall()
+        self._learning = [asyncio.ensure_future(self._identities.learn(bot.id)) for bot in self._bots.values()]
 
     async def close(self) -> None:
         """When all are told: write down who will ask again."""
+        for task in self._learning:
+            task.cancel()
         await self._logbook.close()
 
     def refuse(self) -> None:
