@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
+import sys
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -36,6 +38,7 @@ def apart(name: str, tmp: Path, quick: bool, say: Callable[[str], None]) -> list
 
 
 def _work(name: str, tmp: Path, quick: bool, pipe: Connection) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # its servers end with it
     try:
         pipe.send(CASES[name](Run(tmp, pipe.send, quick)))
     except Exception:

@@ -1,7 +1,7 @@
 """The other end of the wire: the least HTTP server that answers as the Bot API does, in a process of its own.
 
 A bare asyncio protocol: it reads the length of a request, and answers with a valid `Message` after `delay` seconds. It
-notes when the first byte of each request came, and for which chat.
+notes when the first byte of each request came, and for which chat. `getUpdates` is never answered: there are no updates.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ _ANSWERS = {True: _response(_ME), False: _response(_SENT)}
 class _Wire(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, arrivals: Arrivals, delay: float) -> None:
+    def __init__(self, arrivals: Arrivals, delay: float, away: bool) -> None:
         self._arrivals = arrivals
         self._delay = delay
+        self._away = away
         self._buffer = b""
         self._began = 0.0
 
@@ -60,17 +61,22 @@ class _Wire(asyncio.Protocol):
     def _answer(self, request: bytes, end: int) -> None:
         if chat := _CHAT.search(request, end):
             self._arrivals[int(chat[1])] = self._began
-        answer = _ANSWERS[b"/getMe" in request[: request.find(b"\r\n")]]
-        if self._delay:
+        line = request[: request.find(b"\r\n")]
+        if b"/getUpdates" in line:
+            return
+        answer = _ANSWERS[b"/getMe" in line]
+        if self._away:
+            self._transport.close()
+        elif self._delay:
             asyncio.get_running_loop().call_later(self._delay, self._transport.write, answer)
         else:
             self._transport.write(answer)
 
 
-async def _serve(pipe: Connection, delay: float) -> None:
+async def _serve(pipe: Connection, delay: float, away: bool) -> None:
     arrivals: Arrivals = {}
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Wire(arrivals, delay), "127.0.0.1", 0, backlog=1024)
+    server = await loop.create_server(lambda: _Wire(arrivals, delay, away), "127.0.0.1", 0, backlog=1024)
     pipe.send(server.sockets[0].getsockname()[1])
     asked, stopped = asyncio.Event(), False
 
@@ -83,17 +89,17 @@ async def _serve(pipe: Connection, delay: float) -> None:
         arrivals.clear()
 
 
-def _process(pipe: Connection, delay: float) -> None:
-    uvloop.run(_serve(pipe, delay))
+def _process(pipe: Connection, delay: float, away: bool) -> None:
+    uvloop.run(_serve(pipe, delay, away))
 
 
 class Upstream:
     """A handle on the server's process."""
 
-    def __init__(self, delay: float) -> None:
+    def __init__(self, delay: float, away: bool) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_process, args=(theirs, delay), daemon=True)
+        self._process = context.Process(target=_process, args=(theirs, delay, away), daemon=True)
         self._process.start()
         self.url = f"http://127.0.0.1:{self._pipe.recv()}"
 
@@ -110,9 +116,10 @@ class Upstream:
 
 
 @contextmanager
-def upstream(delay: float = 0.0) -> Iterator[Upstream]:
-    """The server while it runs; `delay`: seconds before each answer."""
-    server = Upstream(delay)
+def upstream(delay: float = 0.0, *, away: bool = False) -> Iterator[Upstream]:
+    """The server while it runs; `delay`: seconds before each answer. `away`: it hangs up instead of answering, long polls
+    aside."""
+    server = Upstream(delay, away)
     try:
         yield server
     finally:

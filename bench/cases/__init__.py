@@ -6,6 +6,7 @@ from bench.report import Figure
 from bench.world import Run
 
 from .claim import claim, lanes
+from .doors import doors
 from .drain import http, settle
 from .latency import load, wire
 from .space import disk, memory
@@ -25,4 +26,5 @@ CASES: dict[str, Case] = {
     "disk": disk,
     "wire": wire,
     "load": load,
+    "doors": doors,
 }
