@@ -6,13 +6,14 @@ from __future__ import annotations
 import asyncio
 import select
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 LONGEST_LINE: Final = (1 << 18) + (1 << 12)  # bytes: the official server takes 256 kB of parameters in it
 LONGEST_HEAD: Final = 1 << 16  # bytes of all headers together
+MOST_HELD: Final = 1 << 16  # bytes of an answer that wait for the end of the loop's turn
 HEAD_TIME: Final = 30.0  # seconds in which a request's line and headers must have come, and each piece of its body
 PEER: Final = "kurir.peer"  # name of the ASGI extension that is the `Peer`
 _PARSED: Final = 0xFFFF  # bytes of a URL that httptools can take apart
@@ -43,6 +44,38 @@ def peer_of(scope: Mapping[str, Any]) -> Peer | None:
     return peer if isinstance(peer, Peer) else None
 
 
+class Corked:
+    """A transport that hands on in one piece what is written in one turn of the loop: the head of an answer and its body."""
+
+    __slots__ = ("_held", "_loop", "_size", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held: list[bytes] = []
+        self._size = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._held:
+            self._loop.call_soon(self._flush)
+        self._held.append(data)
+        self._size += len(data)
+        if self._size > MOST_HELD:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._held:
+            data, self._held, self._size = b"".join(self._held), [], 0
+            self._transport.write(data)
+
+
 class Protocol(HttpToolsProtocol):
     """For `uvicorn.Config(http=...)`."""
 
@@ -51,7 +84,7 @@ class Protocol(HttpToolsProtocol):
     _head = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", Corked(transport, self.loop)))
         self._peer = Peer(transport)
         self._within(HEAD_TIME)
 
