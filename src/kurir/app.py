@@ -7,7 +7,7 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self, cast, overload
@@ -15,7 +15,7 @@ from typing import Any, Self, cast, overload
 from .conditions import query
 from .conveniences import Conveniences
 from .core.errors import InvalidMessage, InvalidSetting, NotFound, StoreAway, UnknownBot, WrongState
-from .core.events import Altered, Event
+from .core.events import Crashed, Event
 from .core.message import Record, State
 from .core.outcome import NoReply
 from .core.pace import Pace
@@ -27,7 +27,6 @@ from .ports import (
     Cancel,
     Change,
     Clock,
-    Expire,
     Listener,
     Page,
     Purge,
@@ -41,7 +40,7 @@ from .ports import (
 from .services.courier import Courier
 from .services.direct import Direct
 from .services.housekeeping import Housekeeping, Retention
-from .services.matching import change_matching
+from .services.matching import altered, change_matching
 from .services.receipts import End, Receipt, Waiting
 from .services.supervisor import Supervisor
 from .services.tools import Tools
@@ -54,6 +53,7 @@ from .telegram.transport import HttpTransport
 
 DAYS = ("history", "suppression")  # settings that are days in the file and seconds here
 ASKING = 2000  # connections for calls that are not stored; most are long polls
+ANEW = 1.0  # seconds until a loop that failed starts again
 GRACE = 8.0  # seconds that calls in flight get at a clean stop; the whole stop takes less than 10
 
 
@@ -155,9 +155,19 @@ class Kurir(Conveniences):
         retention = Retention(s.history, s.suppression)
         housekeeping = Housekeeping(self.store, self.clock, self.spool, retention, self._hub.emit)
         self._tasks = [
-            asyncio.create_task(self._supervisor.run(), name="kurir-supervisor"),
-            asyncio.create_task(housekeeping.run(), name="kurir-housekeeping"),
+            asyncio.create_task(self._kept_up("kurir-supervisor", self._supervisor.run)),
+            asyncio.create_task(self._kept_up("kurir-housekeeping", housekeeping.run)),
         ]
+
+    async def _kept_up(self, loop: str, run: Callable[[], Awaitable[None]]) -> None:
+        """A loop that our own mistake ended is told of, and starts anew."""
+        while True:
+            try:
+                await run()
+                return
+            except Exception as error:
+                self._hub.emit(Crashed(loop, f"{type(error).__name__}: {error}"))
+                await self.clock.sleep(ANEW)
 
     def _http(self, pool: int) -> HttpTransport:
         s = self.settings
@@ -316,9 +326,7 @@ class Kurir(Conveniences):
 
     async def change_all(self, change: Change, **conditions: Any) -> int:
         """Retry (`Requeue()`), cancel (`Cancel()`) or purge (`Purge()`) all that match; answers how many it was."""
-        ids = await change_matching(self.store, self.clock, self._asked(conditions), change)
-        self._altered(ids, change)
-        return len(ids)
+        return await change_matching(self.store, self.clock, self._asked(conditions), change, self._hub.emit)
 
     async def prune(self, older_than: float) -> int:
         """Remove what ended more than `older_than` seconds ago, its idempotency keys, and the files only it needed;
@@ -336,14 +344,7 @@ class Kurir(Conveniences):
         if not changed:
             record = await self._waiting.get(id)
             raise WrongState(f"message {id} is {record.state}", f"It {needed}.")
-        self._altered(changed, change)
-
-    def _altered(self, ids: Sequence[str], change: Change) -> None:
-        if ids:
-            self._hub.emit(Altered(tuple(ids), _STATE_AFTER.get(type(change)), self.clock.now()))
-
-
-_STATE_AFTER = {Cancel: State.CANCELLED, Expire: State.EXPIRED, Requeue: State.WAITING}
+        self._hub.emit(altered(changed, change, self.clock.now()))
 
 
 def _message(method: str, params: Mapping[str, Any], treatment: dict[str, Any]) -> Message:

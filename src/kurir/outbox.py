@@ -40,7 +40,7 @@ class Bots:
         if isinstance(bot, str) and bot in self.ids:
             return self.ids[bot]
         text = str(bot)
-        if text.isascii() and text.isdigit() and int(text) in self.ids.values():
+        if len(text) <= 20 and text.isascii() and text.isdigit() and int(text) in self.ids.values():
             return int(text)
         known = ", ".join(sorted(self.ids)) or "none"
         raise UnknownBot(
@@ -112,7 +112,7 @@ class Outbox:
                 self._emit(StoreTrouble("submit", str(error)))
             raise
         if self._trouble_since is not None:
-            self._emit(StoreBack(self._clock.now() - self._trouble_since))
+            self._emit(StoreBack(self._clock.now() - self._trouble_since, "submit"))
             self._trouble_since = None
         return accepted
 

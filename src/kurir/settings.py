@@ -332,6 +332,8 @@ def _unknown(environ: Mapping[str, str], table: Mapping[str, Any]) -> list[str]:
     found += [("", name, known_toml) for name in table]
     found += [(f"{where}.", name, known) for where, known in inside.items() for name in _dotted(table, where) or ()]
     warnings = []
+    if environ.get("KURIR_SPOOL") or "spool" in table:
+        warnings.append("KURIR_SPOOL has no effect yet: while the store is away, messages are refused")
     for where, name, known in found:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)

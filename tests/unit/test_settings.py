@@ -277,7 +277,7 @@ def test_an_unknown_name_in_a_table_is_warned_of_with_the_nearest(toml: str, nam
 
 
 def test_the_known_names_are_not_warned_of() -> None:
-    good = {"KURIR_BOT_TOKEN": TOKEN, "KURIR_PACE": "on", "KURIR_SPOOL": "folder", "PATH": "x"}
+    good = {"KURIR_BOT_TOKEN": TOKEN, "KURIR_PACE": "on", "KURIR_LISTEN": ":1", "PATH": "x"}
     assert load(good).warnings == ()
 
 
@@ -348,3 +348,7 @@ def test_a_bot_says_how_it_wants_to_be_answered() -> None:
     written(f'[bots.shop]\ntoken = "{TOKEN}"\ntest = true\nwait = 4\nrespond_async = "on"\n')
     (bot,) = load({}).bots
     assert (bot.test, bot.wait, bot.respond_async) == (True, 4.0, True)
+
+
+def test_a_setting_without_effect_says_so() -> None:
+    assert any("no effect" in warning for warning in load({"KURIR_SPOOL": "folder"}).warnings)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from kurir.core.events import Altered, Event
 from kurir.core.message import State
 from kurir.ports import Cancel, Change, Query, Requeue, SystemClock
 from kurir.services.matching import change_matching
@@ -79,11 +80,17 @@ async def change_all(app: App, matching: Query, change: Change, words: tuple[str
     what = f"{verb} all messages that are {' or '.join(matching.states) or 'in any state'}"
     confirm(app, f"{what} and match" if _narrowed(matching) else what, yes=yes)
     async with open_kurir(app) as kurir:
-        changed = await change_matching(kurir.store, SystemClock(), matching, change)
+        ids: list[str] = []
+        await change_matching(kurir.store, SystemClock(), matching, change, lambda event: _collect(ids, event))
     if app.json:
-        app.emit({done: len(changed), "ids": changed})
+        app.emit({done: len(ids), "ids": ids})
     else:
-        app.say(f"{done} {len(changed):,} messages")
+        app.say(f"{done} {len(ids):,} messages")
+
+
+def _collect(ids: list[str], event: Event) -> None:
+    if isinstance(event, Altered):
+        ids.extend(event.ids)
 
 
 def _narrowed(matching: Query) -> bool:

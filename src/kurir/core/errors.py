@@ -20,12 +20,19 @@ from __future__ import annotations
 
 from .message import Record
 
+LONGEST = 500  # characters of an error; what a caller gave is quoted no further
+
+
+def shortened(text: str, most: int = LONGEST) -> str:
+    """The text, or its beginning and an ellipsis."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
 
 class KurirError(Exception):
     """Base of all. `remedy` is one sentence: what to do now."""
 
     def __init__(self, what: str, remedy: str = "") -> None:
-        self.what = what
+        self.what = what = shortened(what)
         self.remedy = remedy
         super().__init__(f"{what}. {remedy}" if remedy else what)
 
@@ -34,7 +41,7 @@ class InvalidMessage(KurirError):
     """A message cannot be accepted. `field` names the offending field (`params.media`, `expires_at`, ...)."""
 
     def __init__(self, field: str, what: str, remedy: str) -> None:
-        self.field = field
+        self.field = field = shortened(field, 200)
         super().__init__(f"{field}: {what}", remedy)
 
 
@@ -70,7 +77,7 @@ class InvalidSetting(KurirError):
     """A setting is wrong. `field` names it as the user wrote it."""
 
     def __init__(self, field: str, what: str, remedy: str) -> None:
-        self.field = field
+        self.field = field = shortened(field, 200)
         super().__init__(f"{field}: {what}", remedy)
 
 

@@ -146,9 +146,10 @@ class StoreTrouble:
 
 @dataclass(frozen=True, slots=True)
 class StoreBack:
-    """The store works again after `seconds`."""
+    """The store works again after `seconds`. `step`: that of the trouble, where it was but one's."""
 
     seconds: float
+    step: str = ""
 
 
 @dataclass(frozen=True, slots=True)

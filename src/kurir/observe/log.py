@@ -37,6 +37,7 @@ from kurir.core.outcome import Delivered, Throttled, name_of
 from kurir.ports import Listener
 
 logger = logging.getLogger("kurir")
+MANY = 20  # messages changed at once that still have a line each
 DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
 EXCERPT = 80  # characters of a text
 _TEXTS: Final = ("text", "caption", "question", "title", "description")  # parameters that hold what people read
@@ -143,6 +144,9 @@ def _settled(event: Settled) -> None:
 
 def _altered(event: Altered) -> None:
     what = {State.WAITING: "set waiting again", None: "purged"}.get(event.state, str(event.state))
+    if len(event.ids) > MANY:
+        _say(INFO, None, None, "%d messages %s", len(event.ids), what)
+        return
     for id in event.ids:
         _say(INFO, id, None, "%s %s", id, what)
 

@@ -68,10 +68,10 @@ class HealthWatch:
     def hear(self, event: Event) -> None:
         """A listener."""
         if isinstance(event, StoreTrouble):
-            self._troubles += 1
+            self._troubles += event.step != "submit"  # of a refused submit the next one tells; none may come
             self._trouble, self._trouble_at = event, self._clock.now()
         elif isinstance(event, StoreBack):
-            self._troubles = max(0, self._troubles - 1)
+            self._troubles = max(0, self._troubles - (event.step != "submit"))
         elif isinstance(event, Leased | Unleased):
             self._troubles = 0  # the trouble of a courier that is gone is over, but nobody says so
         elif isinstance(event, Crashed) and event.loop.startswith("kurir-"):

@@ -15,6 +15,7 @@ from kurir.telegram.spool import Spool
 
 SWEEP_EVERY = 5.0  # seconds between looks for expired messages
 PRUNE_EVERY = 600.0  # seconds between looks at the history
+FIRST_PRUNE = 60.0  # seconds after the start
 BATCH = 500  # messages in one step, so that nobody waits for it
 
 
@@ -45,7 +46,7 @@ class Housekeeping:
 
     async def run(self) -> None:
         """Until cancelled."""
-        pruned_at = self._clock.now()
+        pruned_at = self._clock.now() - PRUNE_EVERY + FIRST_PRUNE
         while True:
             await self._clock.sleep(SWEEP_EVERY)
             try:

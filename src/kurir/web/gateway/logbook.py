@@ -24,6 +24,9 @@ from kurir.ports import Clock, Query, Store
 
 from .repeats import WINDOW, Left, Repeats, Same, same
 
+MOST: Final = 10_000  # messages looked at, the newest first: nobody may ask before
+_WAITING: Final = (State.WAITING, State.SENDING)
+_ENDED: Final = (State.DELIVERED, State.DEAD, State.EXPIRED)
 BEAT: Final = 1.0  # seconds between two signs of life
 
 
@@ -33,7 +36,7 @@ class Logbook:
     def __init__(self, listen: str, folder: Path | None, store: Store, clock: Clock, repeats: Repeats) -> None:
         name = f"gateway {socket.gethostname()} {listen}"
         self.mark = {"door": name}  # metadata of a message whose client waits here
-        self._path = None if folder is None else folder / f".door-{re.sub('[^0-9A-Za-z.]+', '-', listen)}"
+        self._path = None if folder is None else folder / f".door-{re.sub('[^0-9A-Za-z.]+', '-', name)}"
         self._store = store
         self._clock = clock
         self._repeats = repeats
@@ -46,6 +49,7 @@ class Logbook:
             self._repeats.unanswered(left.same, left.what, left.at)
         known = {left.what.id for left in written if isinstance(left.what, Accepted)}
         await self._recall(alive, known)
+        await asyncio.to_thread(self._write, [])  # those of before are known now
         if self._path is not None:
             self._beating = asyncio.create_task(self._beats(), name="kurir-door")
 
@@ -59,24 +63,24 @@ class Logbook:
 
     async def _recall(self, alive: float | None, known: set[str]) -> None:
         """What still waits was not answered; nor was what ended when nobody was there to tell."""
-        marks = tuple(self.mark.items())
-        query = Query(since=self._clock.now() - WINDOW, metadata=marks, limit=1000, oldest_first=True)
-        while True:
-            page = await self._store.find(query)
-            for record in page.items:
-                if record.id not in known and _unanswered(record, alive):
-                    accepted = Accepted(record.id, record.state, True, record.seq)
-                    self._repeats.unanswered(_same(record), accepted, alive or record.accepted_at)
-            if page.next is None:
-                return
-            query = replace(query, cursor=page.next)
+        marked = Query(since=self._clock.now() - WINDOW, metadata=tuple(self.mark.items()), limit=1000)
+        for states in (_WAITING, _ENDED) if alive is not None else (_WAITING,):
+            query: Query | None = replace(marked, states=states)
+            looked = 0
+            while query is not None and looked < MOST:
+                page = await self._store.find(query)
+                looked += len(page.items)
+                for record in page.items:
+                    if record.id not in known and _unanswered(record, alive):
+                        accepted = Accepted(record.id, record.state, True, record.seq)
+                        self._repeats.unanswered(_same(record), accepted, alive or record.accepted_at)
+                query = replace(query, cursor=page.next) if page.next is not None else None
 
     # ---------------------------------------------------------------- the file
 
     async def _beats(self) -> None:
         path = self._path
         assert path is not None
-        await asyncio.to_thread(self._write, [])
         while True:
             await asyncio.sleep(BEAT)
             with suppress(OSError):
@@ -90,7 +94,7 @@ class Logbook:
             at = self._path.stat().st_mtime - time.time() + self._clock.now()
             lines = orjson.loads(self._path.read_bytes())
             return at, [_entry(*line) for line in lines]
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, LookupError):
             return None, []
 
     def _write(self, left: Iterable[Left]) -> None:
