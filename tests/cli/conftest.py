@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -51,6 +52,7 @@ def cli(
         monkeypatch.delenv(name)
     monkeypatch.setenv("KURIR_BOT_TOKEN", telegram.token)
     monkeypatch.setenv("KURIR_TELEGRAM_URL", telegram.url)
+    monkeypatch.setenv("KURIR_LISTEN", f"127.0.0.1:{free_port()}")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
     root, ours = logging.getLogger(), logging.getLogger("kurir")
@@ -105,6 +107,12 @@ def spawn(cli: Cli) -> Iterator[Callable[..., Process]]:
         if process.popen.poll() is None:
             process.popen.kill()
         process.popen.communicate()
+
+
+def free_port() -> int:
+    """A port nobody listens on at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
