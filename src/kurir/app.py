@@ -43,6 +43,7 @@ from .services.housekeeping import Housekeeping, Retention
 from .services.matching import altered, change_matching
 from .services.receipts import End, Receipt, Waiting
 from .services.supervisor import Supervisor
+from .services.suppression import suppress
 from .services.tools import Tools
 from .settings import KNOBS, Settings, load, make_bot, pace
 from .stores.memory import MemoryStore
@@ -323,6 +324,11 @@ class Kurir(Conveniences):
     async def cancel(self, id: str) -> None:
         """Cancel a waiting message. Raises NotFound, WrongState (also while it is being sent)."""
         await self._change(id, Cancel(), "is to be waiting, and not being sent at the moment")
+
+    async def suppress(self, bot: int, chat: str, why: str) -> None:
+        """Write to the chat no more; what waits for it ends dead. Lifted by `store.suppress(bot, chat, None, now)`, by
+        `force`, by an update from the chat that passes the gateway, or by age."""
+        await suppress(self.store, self.clock, self._hub.emit, bot, chat, why)
 
     async def change_all(self, change: Change, **conditions: Any) -> int:
         """Retry (`Requeue()`), cancel (`Cancel()`) or purge (`Purge()`) all that match; answers how many it was."""

@@ -170,6 +170,7 @@ class Lane:
     suppressed: str | None = None  # why nobody writes to it, in Telegram's words
     suppressed_at: float | None = None
     moved_to: str | None = None  # the chat has this id now; all else is told of the lane of that id
+    chat_why: str | None = None  # why somebody paused it until `chat_at`; of interest until then
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +298,8 @@ class Store(Protocol):
     async def lease(self, holder: str, bots: Sequence[int], until: float, now: float) -> list[Lease]:
         """Take or renew the right to each bot until `until`; `until <= now` gives it up. Answers the leases now held
         by `holder`. A lease is taken when nobody holds it, it ran out, or the store can tell that its holder is dead.
-        A change of holder raises the token; the same holder keeps it. Unknown bots are created."""
+        A change of holder raises the token; the same holder keeps it. Unknown bots are created. With no
+        bots it writes a sign of life, where there is something to write to: what it raises, every write would."""
         ...
 
     # -- 3
@@ -338,7 +340,8 @@ class Store(Protocol):
     async def steer(
         self, bot: int, *, chat: str | None = None, until: float, reason: str | None = None, extend: bool = False
     ) -> None:
-        """Pause a bot (or one chat) until `until` (`inf`: until resumed; 0: resume now). `extend`: a bot's pause that lasts
+        """Pause a bot (or one chat) until `until` (`inf`: until resumed; 0: resume now), and keep the reason. A
+        chat's is kept until it is resumed, or hears nothing for longer for another cause. `extend`: a bot's pause that lasts
         longer stays as it is. Survives restarts."""
 
     # -- 9

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kurir.core.message import Priority, State
-from kurir.ports import Cancel, Query
+from kurir.ports import Cancel, Query, Requeue
 
 from .steps import BOT, FOREVER, Post, T, call, draft, ids, low
 
@@ -260,3 +260,25 @@ async def test_a_cancelled_head_makes_room_for_the_next(post: Post) -> None:
     await post.store.alter(Query(ids=("1",)), Cancel(), T)
     assert ids(await post.claim()) == ["2"]
     assert await post.state("1") is State.CANCELLED
+
+
+async def test_a_claim_tells_since_when_it_could_leave(post: Post) -> None:
+    await post.submit(draft("at once"), draft("scheduled", "b", at=1, due=50), draft("past", "c", at=2, due=-5), at=2)
+    claims = {claim.id: claim for claim in (await post.claim(at=50)).claims}
+    assert {id: claim.ready_at - T for id, claim in claims.items()} == {"at once": 0, "scheduled": 50, "past": 2}
+    await post.retry(claims["scheduled"], at=51, due=60)
+    await post.settle(claims["at once"], State.DEAD, at=51)
+    again = await post.one(at=60)
+    assert (again.id, again.ready_at, again.requeued_at) == ("scheduled", T + 50, None)
+    await post.settle(again, State.DEAD, at=61)
+    await post.store.alter(Query(states=(State.DEAD,)), Requeue(), T + 70)
+    for claim in (await post.claim(at=80)).claims:
+        assert (claim.ready_at, claim.requeued_at) == (T + 70, T + 70)
+
+
+async def test_an_adopted_claim_tells_since_when_it_could_leave(post: Post) -> None:
+    await post.submit(draft("1", due=50))
+    await post.one(at=50)
+    await post.take("successor", at=2e6, until=3e6)
+    [claim] = await post.store.adopt(post.lease, 10)
+    assert claim.ready_at == T + 50

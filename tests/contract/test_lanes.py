@@ -86,6 +86,40 @@ async def test_a_paused_lane_may_never_send_until_it_is_resumed(post: Post) -> N
     assert await lane(post) == Lane(BOT, "a", waiting=1, next_at=T, head="1")
 
 
+async def test_a_pause_keeps_its_reason_until_the_chat_is_resumed(post: Post) -> None:
+    await post.submit(draft("1"))
+    await post.store.steer(BOT, chat="a", until=FOREVER, reason="a complaint")
+    assert (await lane(post)).chat_why == "a complaint"
+    await post.store.steer(BOT, chat="a", until=T + 9, reason="less of one")
+    assert (await lane(post)).chat_why == "less of one"
+    await post.store.steer(BOT, chat="a", until=0.0, reason="resumed")
+    assert (await lane(post)).chat_why is None
+
+
+@pytest.mark.parametrize("state", [State.DELIVERED, State.WAITING, State.DEAD])
+async def test_a_pauses_reason_goes_with_the_pause_and_not_before(post: Post, state: State) -> None:
+    await post.submit(draft("1"), draft("2"))
+    claim = await post.one()
+    await post.store.steer(BOT, chat="a", until=T + 60, reason="a complaint")
+    await post.settle(claim, state, at=1, chat=30)
+    assert (await lane(post)).chat_why == "a complaint"
+    await post.settle(await post.one(at=61), state, at=61, chat=62)
+    assert (await lane(post)).chat_why is None
+
+
+@pytest.mark.parametrize(("until", "why"), [(5.0, "of the new"), (50.0, "of the old")])
+async def test_a_chat_that_moved_into_another_has_the_reason_of_the_longer_pause(
+    post: Post, until: float, why: str
+) -> None:
+    await post.submit(draft("1", "old"), draft("2", "new", at=1, due=99))
+    claim = await post.one()
+    await post.store.steer(BOT, chat="new", until=T + 20, reason="of the new")
+    await post.store.steer(BOT, chat="old", until=T + until, reason="of the old")
+    await post.settle(claim, moved_to="new", at=2)
+    found = await lane(post, "new")
+    assert (found.chat_at, found.chat_why) == (T + max(20.0, until), why)
+
+
 async def test_a_suppressed_lane_tells_why_and_since_when_until_it_is_lifted(post: Post) -> None:
     await post.submit(draft("1"), draft("2"))
     await post.settle(await post.one(), State.DEAD, at=4, suppress="Forbidden: bot was blocked by the user")

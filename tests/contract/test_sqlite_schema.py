@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kurir.core.errors import StoreError
 from kurir.core.message import Priority, State
-from kurir.ports import ApiKey, LaneQuery, Lease, Query, Settlement
+from kurir.ports import ApiKey, LaneQuery, Lease, Page, Query, Settlement
 from kurir.stores.named import migrations
 from kurir.stores.sqlite import SqliteStore, claims, reads
+from kurir.stores.sqlite import store as store_module
+from kurir.stores.sqlite.reader import is_short
 from kurir.stores.sqlite.submit import submit
 from kurir.stores.sqlite.transaction import Transaction
 from kurir.stores.sqlite.writer import connect
@@ -48,6 +52,19 @@ def an_old_file(path: Path) -> None:
     with contextlib.closing(connect(path)) as db:
         db.executescript(SCRIPTS[0][1])
         db.execute("PRAGMA user_version = 1")
+        today = path.with_name("today.db")
+        some_messages(today)
+        db.execute("ATTACH ? AS today", (str(today),))
+        for (table,) in db.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'").fetchall():
+            columns = ", ".join(row[1] for row in db.execute(f"PRAGMA main.table_info({table})"))
+            db.execute(f"DELETE FROM main.{table}")
+            db.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM today.{table}")
+        db.execute("DETACH today")
+
+
+def some_messages(path: Path) -> None:
+    store_module.migrate(path)
+    with contextlib.closing(connect(path)) as db:
         tx = Transaction(db)
         [lease] = claims.lease(tx, "courier", [BOT], T + 60, T, lambda _: False)
         submit(tx, [draft("delivered"), draft("dead", "b"), draft("waiting", priority=Priority.LOW)], T)
@@ -200,6 +217,62 @@ async def test_with_a_large_backlog_the_lanes_with_something_waiting_are_the_sam
     assert [lane.chat for lane in few.items] == ["a", "b", "c"]
 
 
+# ---------------------------------------------------------------- readers
+
+
+SLOW = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) SELECT max(i) FROM n"
+
+
+def slowly(steps: int) -> Callable[[sqlite3.Connection, Query], Page]:
+    """A `find` that takes its time."""
+    find = reads.find
+
+    def slow(db: sqlite3.Connection, query: Query) -> Page:
+        if not is_short(query):
+            db.execute(SLOW.format(steps)).fetchall()
+        return find(db, query)
+
+    return slow
+
+
+async def test_what_is_short_does_not_wait_for_a_search(sqlite: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    await sqlite.submit([draft("1", key="k", digest=b"1")], T)
+    monkeypatch.setattr(reads, "find", slowly(2_000_000))
+    search = asyncio.ensure_future(sqlite.find(Query(method="getMe")))
+    await asyncio.sleep(0)
+    for short in (Query(ids=("1",)), Query(seqs=(1,)), Query(bot=BOT, key="k")):
+        assert [record.id for record in (await sqlite.find(short)).items] == ["1"]
+    assert len((await sqlite.lanes(LaneQuery(chat="a"))).items) == 1
+    await asyncio.gather(sqlite.stats(), sqlite.keys())
+    assert not search.done()
+    assert (await search).items == ()
+
+
+async def test_a_search_that_takes_too_long_is_given_up_and_the_next_one_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "LONGEST", 0.1)
+    store = SqliteStore(tmp_path / "kurir.db")
+    await store.open()
+    await store.submit([draft("1")], T)
+    with monkeypatch.context() as patched:
+        patched.setattr(reads, "find", slowly(1_000_000_000))
+        with pytest.raises(StoreError, match=r"given up after 0\.1 s.*Narrow it"):
+            await store.find(Query(method="sendMessage"))
+    assert [record.id for record in (await store.find(Query(method="sendMessage"))).items] == ["1"]
+    await store.close()
+
+
+async def test_what_has_expired_is_found_by_its_index(sqlite: SqliteStore) -> None:
+    with contextlib.closing(connect(sqlite.path, read_only=True)) as db:
+        steps: list[str] = []
+        db.set_trace_callback(steps.append)
+        reads.find(db, Query(expired_by=T, states=(State.WAITING,)))
+        db.set_trace_callback(None)
+        found = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {steps[-1]}")]
+    assert "SEARCH m USING INDEX message_expires (expires_at<?)" in found
+
+
 # ---------------------------------------------------------------- commits
 
 
@@ -221,3 +294,10 @@ async def test_a_step_that_wrote_nothing_is_no_commit(sqlite: SqliteStore) -> No
     before = (await sqlite.stats()).store["commits"]
     await sqlite.claim(lease, T, 10)
     assert (await sqlite.stats()).store["commits"] == before
+
+
+async def test_a_lease_of_no_bot_is_written_so_that_it_fails_where_a_message_would(sqlite: SqliteStore) -> None:
+    before = (await sqlite.stats()).store["commits"]
+    assert await sqlite.lease("health", (), 0.0, T) == []
+    assert (await sqlite.stats()).store["commits"] == before + 1
+    assert rows(sqlite.path, "SELECT at FROM pulse") == [(T,)]

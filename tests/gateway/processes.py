@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kurir.simulator.harness import Telegram
 
+API_KEY = "a-key-of-the-environment"
 START = 30.0  # seconds within which a process must be ready
 
 
@@ -48,6 +49,7 @@ class Process:
             "KURIR_TELEGRAM_URL": self._telegram.url,
             "KURIR_LISTEN": self.listen,
             "KURIR_PACE": "off",
+            "KURIR_API_KEY": API_KEY,
         }
 
     @property

@@ -17,7 +17,7 @@ import pytest
 from kurir.simulator.harness import Telegram
 
 from .helpers import Answered, envelope, until
-from .processes import Process, running
+from .processes import API_KEY, Process, running
 
 CHAT = 7
 CLIENTS = 50
@@ -225,3 +225,22 @@ async def test_who_hangs_up_amid_an_upload_leaves_nothing(telegram: Telegram, tm
             writer.transport.abort()
             await until(lambda: not debris(tmp_path))
         assert stored(tmp_path) == {}
+
+
+async def test_a_stop_answers_rest_clients_and_ends_their_streams(telegram: Telegram, tmp_path: Path) -> None:
+    async with running(telegram, tmp_path, "serve") as process, aiohttp.ClientSession() as session:
+        host, port = process.url.removeprefix("http://").split(":")
+        allowed = {"Authorization": f"Bearer {API_KEY}"}
+        stream = await session.get(f"{process.url}/v1/events", headers=allowed)
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = f"POST /v1/messages HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {API_KEY}\r\n"
+        writer.write(head.encode() + b"content-type: application/json\r\ncontent-length: 1000\r\n\r\n{")
+        await asyncio.sleep(0.3)
+        process.terminate()
+        async with asyncio.timeout(STOP):
+            assert b" 503 " in await reader.readline()
+            assert b"application/problem+json" in await reader.read()
+            await stream.content.read()
+        assert await process.ended(STOP) == 0
+        stream.close()
+        writer.close()

@@ -109,7 +109,7 @@ async def opened(
     rest = Rest(kurir, allowance=allowance)
     async with kurir, serving(rest) as url, aiohttp.ClientSession() as session:
         yield Door(kurir, rest, url, telegram, session)
-        rest.close()
+        rest.end()
 
 
 @asynccontextmanager

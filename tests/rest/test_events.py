@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import orjson
 import pytest
 
+from kurir.ports import KeyStore
 from kurir.simulator.model import ChatState
+from kurir.web.auth import make_key
 from kurir.web.rest import events
 
 from .door import KEY, PATIENCE, Door, is_problem, text_to, until
@@ -172,9 +175,60 @@ async def test_there_is_an_end_to_listeners(still: Door, monkeypatch: pytest.Mon
 
 async def test_a_stop_ends_the_streams(still: Door) -> None:
     async with listening(still) as ear:
-        still.rest.close()
+        still.rest.end()
         assert await ear.ended()
-    is_problem(await still.get("/v1/events"), 503, "busy")
+    is_problem(await still.get("/v1/events"), 503, "stopping")
+
+
+async def test_the_streams_of_a_revoked_key_end_within_five_seconds(still: Door) -> None:
+    """One that hears something all the time, and one that hears nothing."""
+    key, secret = make_key("someone", "read", time.time())
+    store = cast("KeyStore", still.kurir.store)
+    await store.add_key(key)
+    theirs, stop = still.with_key(secret), asyncio.Event()
+
+    async def talk() -> None:
+        while not stop.is_set():
+            await still.send()
+            await asyncio.sleep(0.02)
+
+    async with listening(theirs) as busy, listening(theirs, "?id=nobody") as idle, listening(still) as other:
+        talking = asyncio.create_task(talk())
+        try:
+            await busy.until("submitted")
+            assert await store.revoke_key(key.id, time.time())
+            async with asyncio.timeout(5.0):
+                await asyncio.gather(busy.ended(), idle.ended())
+            assert await other.until("submitted")
+        finally:
+            stop.set()
+            await talking
+    is_problem(await theirs.get("/v1/events"), 401, "no-key")
+
+
+async def test_a_key_may_listen_ten_times(still: Door) -> None:
+    theirs = await still.as_role("read")
+    async with AsyncExitStack() as stack:
+        for _ in range(events.PER_KEY):
+            await stack.enter_async_context(listening(theirs))
+        got = await theirs.get("/v1/events")
+        is_problem(got, 429, "too-many")
+        assert int(got.headers["Retry-After"]) >= 1
+        await stack.enter_async_context(listening(still))
+
+
+async def test_what_is_kept_for_a_slow_reader_is_bounded_in_bytes(still: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "QUEUE_BYTES", 1000)
+    async with listening(still) as ear:
+        await still.post("/v1/messages", [text_to()] * 100)
+        (client,) = still.rest._feed._clients
+        heard = [await ear.next()]
+        while heard[-1][0] != "lost":
+            heard.append(await ear.next())
+        assert len(heard) - 1 + heard[-1][1]["count"] == 100
+        assert client.size == 0
+        id = await still.send()
+        await ear.until("submitted", id)
 
 
 @pytest.mark.parametrize(

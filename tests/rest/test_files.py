@@ -39,6 +39,22 @@ async def upload(door: Door, content: bytes = CAT, name: str = "cat") -> Any:
     return got.json
 
 
+async def at_telegram(door: Door, file_id: str) -> bytes:
+    """The bytes that Telegram has."""
+    telegram = door.telegram
+    url = f"{telegram.url}/bot{telegram.token}/getFile"
+    async with door.session.get(url, params={"file_id": file_id}) as response:
+        path = (await response.json())["result"]["file_path"]
+    async with door.session.get(f"{telegram.url}/file/bot{telegram.token}/{path}") as response:
+        assert response.status == 200
+        return await response.read()
+
+
+def file_id(record: Any) -> str:
+    """Of the photo in its full size."""
+    return str(record["result"]["photo"][-1]["file_id"])
+
+
 async def test_a_photo_in_a_part_of_its_own_arrives(door: Door) -> None:
     got = await door.ask("POST", "/v1/messages", data=form(photo("attach://cat"), cat=CAT))
     assert got.status == 202, got.body
@@ -46,6 +62,7 @@ async def test_a_photo_in_a_part_of_its_own_arrives(door: Door) -> None:
     assert record["state"] == "delivered"
     assert [(f["name"], f["mime"], f["size"]) for f in record["files"]] == [("cat.jpg", "image/jpeg", len(CAT))]
     assert record["files"][0]["sha256"] == hashlib.sha256(CAT).hexdigest()
+    assert await at_telegram(door, file_id(record)) == CAT
 
 
 async def test_an_album_and_a_list_may_share_parts(door: Door) -> None:
@@ -105,7 +122,7 @@ async def test_what_is_no_multipart_is_malformed(still: Door, body: bytes, heade
     assert got.headers["Content-Type"] == "application/problem+json"
 
 
-async def test_a_file_uploaded_once_is_used_in_many(door: Door) -> None:
+async def test_a_file_uploaded_once_goes_to_telegram_once(door: Door) -> None:
     file = await upload(door)
     assert file["id"] == hashlib.sha256(CAT).hexdigest()
     assert file == {
@@ -115,14 +132,16 @@ async def test_a_file_uploaded_once_is_used_in_many(door: Door) -> None:
         "mime": "image/jpeg",
         "size": len(CAT),
     }
+    first = await door.ended((await door.post("/v1/messages", photo(file["file"]))).json["id"])
     got = await door.post("/v1/messages", [photo(file["file"], chat) for chat in range(50, 60)])
     assert got.status == 202, got.body
-    for one in got.json:
-        assert (await door.ended(one["id"]))["state"] == "delivered"
+    records = [await door.ended(one["id"]) for one in got.json]
+    assert {record["state"] for record in records} == {"delivered"}
+    assert {file_id(record) for record in records} == {file_id(first)}  # an upload would have got one of its own
+    assert await at_telegram(door, file_id(first)) == CAT
     blobs = [path for path in Path.cwd().glob("kurir.db.files/??/*") if path.is_file()]
     assert len(blobs) == 1
-    uploads = list(door.telegram.calls("sendPhoto"))
-    assert len(uploads) == 10
+    assert len(door.telegram.calls("sendPhoto")) == 11
 
 
 async def test_a_reference_may_be_escaped_and_go_without_a_name(door: Door) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
+from kurir.web.rest.incoming import header_key
+
 from .door import Door, is_problem, text_to
 
 
@@ -50,6 +52,41 @@ async def test_every_field_is_kept(still: Door) -> None:
     assert (record["on_unknown"], record["ordering"], record["max_attempts"]) == ("hold", "strict", 3)
     assert record["metadata"] == {"order": "42", "vip": "true"}
     assert record["delete_after"] == 60
+
+
+async def test_the_key_in_the_header_may_be_utf8(still: Door) -> None:
+    headers = {"Idempotency-Key": "заказ-1"}
+    got = await still.post("/v1/messages", {**text_to(), "idempotency_key": "заказ-1"}, headers=headers)
+    assert got.status == 202, got.body
+    assert (await still.get("/v1/messages", key="заказ-1")).json["items"][0]["id"] == got.json["id"]
+    assert (await still.post("/v1/messages", text_to(), headers=headers)).json["duplicate"]
+
+
+def test_a_key_that_is_no_utf8_is_latin1() -> None:
+    assert header_key("café".encode()) == "café"
+    assert header_key("café".encode("latin-1")) == "café"
+
+
+@pytest.mark.parametrize(
+    ("length", "count", "fits"), [(255, 0, True), (253, 2, True), (254, 2, False), (253, 11, False)]
+)
+async def test_a_key_without_room_for_places_names_the_header(still: Door, length: int, count: int, fits: bool) -> None:
+    body = [text_to(chat=chat) for chat in range(1, count + 1)] if count else text_to()
+    got = await still.post("/v1/messages", body, headers={"Idempotency-Key": "k" * length})
+    if fits:
+        assert got.status == 202, got.body
+    else:
+        is_problem(got, 422, "invalid-field", "Idempotency-Key")
+
+
+async def test_other_treatment_of_the_same_body_is_ignored(still: Door) -> None:
+    first = await still.send(idempotency_key="k", priority="low")
+    got = await still.post(
+        "/v1/messages", {**text_to(), "idempotency_key": "k", "priority": "high", "due_at": "2999-01-01T00:00:00Z"}
+    )
+    assert (got.status, got.json["id"], got.json["duplicate"]) == (202, first, True)
+    record = await still.record(first)
+    assert (record["priority"], record["due_at"]) == ("low", None)
 
 
 async def test_null_is_as_if_it_were_not_there(still: Door) -> None:

@@ -7,16 +7,18 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from kurir.core.errors import StoreAway
 from kurir.core.pace import Rate
-from kurir.ports import KeyStore
+from kurir.ports import ApiKey, Clock, KeyStore
 from kurir.simulator.harness import Telegram
 from kurir.web import auth
-from kurir.web.auth import Allowance, Bucket, Failures, make_key
+from kurir.web.auth import Allowance, Bucket, Caller, Failures, Keyring, make_key
 
 from .door import Door, is_problem, opened, text_to, until
 
@@ -139,6 +141,45 @@ async def test_wrong_keys_run_into_a_wall_and_right_ones_do_not(still: Door) -> 
     assert codes == [401] * 10 + [429] * 2
     assert int((await wrong.get("/v1/messages")).headers["Retry-After"]) <= 60
     assert (await still.get("/v1/messages")).status == 200
+
+
+async def test_a_store_that_is_away_is_asked_for_keys_once_a_second() -> None:
+    key, secret = make_key("someone", "read", 0.0)
+
+    class Away:
+        looks = 0
+        away = False
+
+        async def keys(self) -> list[ApiKey]:
+            self.looks += 1
+            if self.away:
+                raise StoreAway("away", "wait")
+            return [key]
+
+    class Still:
+        at = 100.0
+
+        def now(self) -> float:
+            return self.at
+
+    store, clock = Away(), Still()
+    ring = Keyring(cast("KeyStore", store), None, cast("Clock", clock), Allowance(rate=None))
+
+    async def admitted() -> Caller:
+        return await ring.admit(f"Bearer {secret}".encode(), "10.0.0.1", frozenset({"read"}))
+
+    caller = await admitted()
+    store.away, store.looks, clock.at = True, 0, 110.0
+    for _ in range(10):
+        await admitted()
+        assert await ring.holds(caller)
+    assert store.looks == 1
+    clock.at = 111.1
+    await admitted()
+    assert store.looks == 2
+    store.away, clock.at = False, 112.3
+    key = replace(key, revoked_at=112.0)
+    assert not await ring.holds(caller)
 
 
 def test_wrong_keys_are_remembered_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:

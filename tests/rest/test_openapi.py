@@ -60,9 +60,8 @@ async def test_answers_have_the_keys_the_document_says(door: Door) -> None:
     shapes = document["components"]["schemas"]
 
     def fits(value: Any, name: str) -> None:
+        assert shapes[name]["properties"], name
         assert set(value) == set(shapes[name]["properties"]), name
-        for response in (shapes[name]["properties"],):
-            assert response
 
     id = await door.send()
     await door.ended(id)

@@ -50,6 +50,19 @@ async def test_a_bot_is_paused_and_resumed(door: Door) -> None:
     assert (got.status, got.json["health"]) == (200, "ok")
 
 
+async def test_a_chats_pause_tells_its_reason_until_it_is_over(still: Door) -> None:
+    for body in ({"reason": "a complaint"}, {"for": 600, "reason": "a complaint"}):
+        assert (await still.post("/v1/chats/42/pause", body)).json["paused_why"] == "a complaint"
+        assert (await still.get("/v1/chats/42")).json["paused_why"] == "a complaint"
+    assert (await still.post("/v1/chats/42/resume")).json["paused_why"] is None
+    await still.post("/v1/chats/42/pause", {"for": 0.01, "reason": "a complaint"})
+
+    async def over() -> bool:
+        return bool((await still.get("/v1/chats/42")).json["paused_why"] is None)
+
+    await until(over, "a pause is over")
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [

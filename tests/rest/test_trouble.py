@@ -15,6 +15,7 @@ from kurir.web.rest.asked import Asked
 from kurir.web.rest.describe import EVERYBODY, Operation
 from kurir.web.rest.problems import problem
 from kurir.web.rest.resource import Resource
+from kurir.web.rest.underway import Underway
 
 from .door import KEY, Door, Got, is_problem, serving, text_to, until
 
@@ -52,7 +53,7 @@ async def test_an_error_of_our_own_is_told_without_its_words(still: Door) -> Non
         raise RuntimeError("secret words")
 
     operation = Operation("GET", "/broken", EVERYBODY, broken, {})
-    app = Starlette(routes=[Route("/broken", Resource(still.rest.keyring, {"GET": operation}))])
+    app = Starlette(routes=[Route("/broken", Resource(still.rest.keyring, {"GET": operation}, Underway()))])
     async with serving(app) as url, still.session.get(url + "/broken") as response:
         got = Got(response.status, response.headers, await response.read())
     is_problem(got, 500, "internal")

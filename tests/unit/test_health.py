@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -16,6 +17,7 @@ import pytest
 from tests.serving import serving
 
 from kurir import Kurir, Message, Settings
+from kurir.core.errors import StoreFull
 from kurir.core.events import Crashed, StoreBack, StoreTrouble, Unleased
 from kurir.ports import Clock, Lease, SystemClock
 from kurir.services import health as services
@@ -160,6 +162,43 @@ async def test_a_store_without_room_is_dead(telegram: Telegram, tmp_path: Path) 
         assert "no room left" in answer.checks["store"]["detail"]
         limit_pages(d.kurir, 1_000_000)
         await d.becomes("ok")
+
+
+async def test_a_full_disk_is_dead_within_seconds_though_nobody_writes_and_until_there_is_room(
+    telegram: Telegram, tmp_path: Path
+) -> None:
+    async with doors(f"sqlite:///{tmp_path}/kurir.db", telegram, courier=False) as d:
+        await d.becomes("degraded")  # nobody sends
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        full = (tmp_path / "kurir.db-wal").stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (full, hard))  # (Python ignores SIGXFSZ)
+        try:
+            began = time.monotonic()
+            answer = await d.becomes("dead")
+            assert time.monotonic() - began < 3.0
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert answer.code == 503
+        assert "no room left" in answer.checks["store"]["detail"]
+        await d.becomes("degraded")
+
+
+async def test_a_store_that_takes_nothing_is_dead_though_it_can_be_read(telegram: Telegram) -> None:
+    class Full(MemoryStore):
+        full = False
+
+        async def lease(self, holder: str, bots: Sequence[int], until: float, now: float) -> list[Lease]:
+            if self.full:
+                raise StoreFull("no room left", "Free disk space.")
+            return await super().lease(holder, bots, until, now)
+
+    store = Full()
+    async with doors(store, telegram, courier=False) as d:
+        await d.becomes("degraded")
+        store.full = True
+        assert (await d.becomes("dead")).checks["store"]["detail"].startswith("no room left")
+        store.full = False
+        await d.becomes("degraded")
 
 
 def limit_pages(kurir: Kurir, pages: int) -> None:

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.serving import serving
 
 from kurir import Kurir, Settings
+from kurir.core.errors import Undelivered
 from kurir.core.events import (
     Altered,
     Attempted,
@@ -151,16 +152,17 @@ def test_attempts_are_counted_by_outcome_and_timed_by_class(metrics: Metrics) ->
     assert now['kurir_api_call_seconds_bucket{bot="shop",class="sets",le="0.005"}'] == 1
 
 
-def test_delivery_is_timed_from_acceptance_and_what_is_scheduled_from_its_due_time(metrics: Metrics) -> None:
+def test_delivery_is_timed_from_acceptance_the_due_time_or_the_retry_by_hand(metrics: Metrics) -> None:
     metrics.hear(settled(State.DELIVERED))
-    tomorrow = replace(DRAFT, id="m2", due_at=NOW + 86400)
-    metrics.hear(Submitted((tomorrow,), (Accepted("m2", State.WAITING),)))
-    metrics.hear(settled(State.DELIVERED, claim=replace(CLAIM, id="m2"), at=NOW + 86400.2))
+    tomorrow = replace(CLAIM, id="m2", asked_at=NOW + 86400)
+    metrics.hear(settled(State.DELIVERED, claim=tomorrow, at=NOW + 86400.2))
+    retried = replace(tomorrow, requeued_at=NOW + 90000)
+    metrics.hear(settled(State.DELIVERED, claim=retried, at=NOW + 90000.3))
     now = values(metrics)
-    assert now['kurir_delivered_total{bot="shop"}'] == 2
-    assert now['kurir_delivery_seconds_sum{bot="shop"}'] == pytest.approx(2.2, abs=1e-3)
+    assert now['kurir_delivered_total{bot="shop"}'] == 3
+    assert now['kurir_delivery_seconds_sum{bot="shop"}'] == pytest.approx(2.5, abs=1e-3)
     assert now['kurir_delivery_seconds_bucket{bot="shop",le="0.25"}'] == 1
-    assert now['kurir_delivery_seconds_bucket{bot="shop",le="+Inf"}'] == 2
+    assert now['kurir_delivery_seconds_bucket{bot="shop",le="+Inf"}'] == 3
 
 
 def test_a_message_that_is_tried_again_has_not_ended(metrics: Metrics) -> None:
@@ -175,7 +177,11 @@ def test_a_message_that_is_tried_again_has_not_ended(metrics: Metrics) -> None:
         (settled(State.EXPIRED), 'kurir_expired_total{bot="shop"}'),
         (settled(State.CANCELLED), 'kurir_cancelled_total{bot="shop"}'),
         (Altered(("m1",), State.CANCELLED, NOW), 'kurir_altered_total{to="cancelled"}'),
-        (Altered(("m1",), State.EXPIRED, NOW), 'kurir_altered_total{to="expired"}'),
+        (Altered(("m1",), State.EXPIRED, NOW, 7, by_hand=False), 'kurir_expired_total{bot="shop"}'),
+        (
+            Altered(("m1",), State.DEAD, NOW, 7, "suppressed: blocked", by_hand=False),
+            'kurir_dead_total{bot="shop",reason="suppressed"}',
+        ),
         (Altered(("m1",), State.WAITING, NOW), 'kurir_altered_total{to="waiting"}'),
         (Altered(("m1",), None, NOW), 'kurir_altered_total{to="purged"}'),
         (Fenced(CLAIM), 'kurir_fenced_total{bot="shop"}'),
@@ -222,6 +228,41 @@ def test_requests_are_counted_by_door_and_status_and_timed(metrics: Metrics) -> 
 def test_a_bot_without_a_name_is_told_by_its_id(metrics: Metrics) -> None:
     metrics.hear(settled(State.DELIVERED, claim=replace(CLAIM, bot=99)))
     assert values(metrics)['kurir_delivered_total{bot="99"}'] == 1
+
+
+def test_all_that_a_suppression_ended_is_dead_and_by_hand_it_is_told_as_such_too(metrics: Metrics) -> None:
+    for by_hand in (False, True):
+        metrics.hear(Altered(("m1", "m2"), State.DEAD, NOW, 7, "suppressed: blocked", by_hand=by_hand))
+    now = values(metrics)
+    assert now['kurir_dead_total{bot="shop",reason="suppressed"}'] == 4
+    assert now['kurir_altered_total{to="dead"}'] == 2
+
+
+def test_a_message_to_a_suppressed_chat_is_accepted_and_dead_at_once(metrics: Metrics) -> None:
+    metrics.hear(Submitted((DRAFT,), (Accepted("m1", State.DEAD),)))
+    metrics.hear(Submitted((DRAFT,), (Accepted("m1", State.DEAD, duplicate=True),)))
+    now = values(metrics)
+    assert now['kurir_submitted_total{bot="shop",priority="normal"}'] == 1
+    assert now['kurir_dead_total{bot="shop",reason="suppressed"}'] == 1
+
+
+async def test_the_dead_of_a_real_suppression_are_counted_as_the_store_counts_them(telegram: Telegram) -> None:
+    kurir = Kurir("memory://", telegram.token, telegram_url=telegram.url, settings=Settings(), pace="off")
+    metrics = measured(kurir)
+    telegram.fail("slow", seconds=0.3)
+    telegram.close_chat(424242)
+    async with kurir:
+        receipts = [await kurir.send_text(424242, f"{n}") for n in range(4)]
+        for receipt in receipts:
+            with pytest.raises(Undelivered):
+                await receipt.delivered(timeout=10)
+        with pytest.raises(Undelivered):
+            await (await kurir.send_text(424242, "too late")).delivered(timeout=10)
+        stats = await kurir.store.stats()
+    now = read(metrics.text(stats, (), NOW))
+    assert now['kurir_dead_total{bot="default",reason="recipient"}'] == 1
+    assert now['kurir_dead_total{bot="default",reason="suppressed"}'] == 4
+    assert now['kurir_messages{bot="default",state="dead"}'] == 5
 
 
 # ---------------------------------------------------------------- gauges

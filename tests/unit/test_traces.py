@@ -117,6 +117,33 @@ def test_what_ends_without_a_call_is_a_trace_too_and_an_error(seen: Seen) -> Non
     assert (seen.spans[0].attributes or {})["kurir.state"] == "expired"
 
 
+def test_a_message_retried_by_hand_lives_once_more_in_the_same_trace_under_its_first_life(seen: Seen) -> None:
+    seen.settle(CLAIM, State.DEAD, FAILED)
+    for number, at in ((1, NOW + 10), (2, NOW + 20)):
+        claim = replace(CLAIM, attempts=number, requeued_at=at)
+        state = State.DEAD if number == 1 else State.DELIVERED
+        seen.settle(claim, state, replace(SENT, number=number + 1, started_at=at + 1))
+    assert by_name(seen.spans) == [
+        ("attempt sendMessage", 1.0, 1.5),
+        ("deliver sendMessage", 0.0, 1.5),
+        ("attempt sendMessage", 11.0, 11.25),
+        ("deliver sendMessage again", 10.0, 11.25),
+        ("attempt sendMessage", 21.0, 21.25),
+        ("deliver sendMessage again", 20.0, 21.25),
+    ]
+    spans = seen.spans
+    assert len({span.context.span_id for span in spans}) == len(spans)
+    assert len({span.context.trace_id for span in spans}) == 1
+    first, root, *_ = spans
+    assert root.parent is None
+    for attempt, life in ((first, root), (spans[2], spans[3]), (spans[4], spans[5])):
+        assert attempt.parent is not None
+        assert attempt.parent.span_id == life.context.span_id
+    for life in (spans[3], spans[5]):
+        assert life.parent is not None
+        assert life.parent.span_id == root.context.span_id
+
+
 def test_nothing_private_is_told_unless_asked(seen: Seen) -> None:
     asked = Seen(texts=True)
     for one in (seen, asked):

@@ -46,11 +46,15 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Altered:
-    """Messages changed without a call: cancelled or set waiting again by hand, purged (`state` None), or expired."""
+    """Messages changed without a call: cancelled or set waiting again by hand, purged (`state` None), expired, or dead
+    because their chat was suppressed. `bot` None: not told, or of several bots."""
 
     ids: tuple[str, ...]
     state: State | None
     at: float
+    bot: int | None = None
+    reason: str | None = None  # as their records have it; None: not told
+    by_hand: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,13 @@ class Claim:
     crashes: int = 0  # couriers that died holding it
     suppressed: str | None = None  # the chat is suppressed: why, in Telegram's words
     file_ids: Mapping[tuple[str, str], str] = field(default_factory=dict)  # (sha256, kind) -> file_id
+    asked_at: float | None = None  # when it was to leave at the earliest; None: at once
+    requeued_at: float | None = None  # when it was last set waiting again by hand
+
+    @property
+    def ready_at(self) -> float:
+        """Since when it could have left, had nothing stood before it."""
+        return self.requeued_at or self.asked_at or self.accepted_at
 
 
 @dataclass(frozen=True, slots=True)

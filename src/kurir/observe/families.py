@@ -17,7 +17,7 @@ from kurir.ports import BotStats, Stats
 from .buckets import Buckets
 from .counts import CLASSES, DEAD, OUTCOMES, BotCounts
 
-ALTERED = ("waiting", "cancelled", "expired", "purged")  # waiting: set waiting again
+ALTERED = ("waiting", "cancelled", "dead", "purged")  # waiting: set waiting again
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def _flow(t: Totals) -> Iterator[Metric]:
         [((bot, p.name.lower()), c.submitted[p]) for bot, c in bots for p in Priority],
     )  # fmt: skip
     yield _counter(
-        "kurir_dead", "Messages that ended dead in this process, by what the reason comes down to.", ("bot", "reason"),
+        "kurir_dead", "Times messages ended dead in this process, by what the reason comes down to.", ("bot", "reason"),
         [((bot, reason), c.dead[reason]) for bot, c in bots for reason in DEAD],
     )  # fmt: skip
     yield _counter(
@@ -95,7 +95,7 @@ def _flow(t: Totals) -> Iterator[Metric]:
         ("kurir_duplicates", "Messages handed over again under a known idempotency key.", "duplicates"),
         ("kurir_superseded", "Waiting edits that gave way to a newer one.", "superseded"),
         ("kurir_delivered", "Messages delivered by this process.", "delivered"),
-        ("kurir_expired", "Messages whose time was over when their turn came.", "expired"),
+        ("kurir_expired", "Messages whose time was over before they could be sent.", "expired"),
         ("kurir_cancelled", "Messages that a newer one made needless while they were being sent.", "cancelled"),
         ("kurir_fenced", "Results told too late: another process held the bot by then.", "fenced"),
         ("kurir_recovered", "Messages taken over that were in flight when a courier died.", "recovered"),
@@ -104,7 +104,7 @@ def _flow(t: Totals) -> Iterator[Metric]:
     ):
         yield _counter(name, help, ("bot",), [((bot,), getattr(c, attribute)) for bot, c in bots])
     yield _histogram(
-        "kurir_delivery_seconds", "From accepted (or, if scheduled here, due) to delivered.", ("bot",),
+        "kurir_delivery_seconds", "From accepted (or due, or retried by hand) to delivered.", ("bot",),
         [((bot,), c.delays) for bot, c in bots],
     )  # fmt: skip
 

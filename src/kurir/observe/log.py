@@ -144,11 +144,12 @@ def _settled(event: Settled) -> None:
 
 def _altered(event: Altered) -> None:
     what = {State.WAITING: "set waiting again", None: "purged"}.get(event.state, str(event.state))
+    why = f": {event.reason}" if event.reason else ""
     if len(event.ids) > MANY:
-        _say(INFO, None, None, "%d messages %s", len(event.ids), what)
+        _say(INFO, None, event.bot, "%d messages %s%s", len(event.ids), what, why)
         return
     for id in event.ids:
-        _say(INFO, id, None, "%s %s", id, what)
+        _say(INFO, id, event.bot, "%s %s%s", id, what, why)
 
 
 def _paused(event: Paused) -> None:

@@ -39,8 +39,7 @@ from .counts import BotCounts, dead_because
 from .families import Live, Totals, families
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-REMEMBERED = 10_000  # messages whose due time, or whose refusal's scope, is kept in mind at most
-SCHEDULED = 1.0  # seconds: due so much later than accepted, a message's delivery is counted from its due time
+REMEMBERED = 10_000  # messages whose refusal's scope is kept in mind at most
 
 
 class Metrics(Collector):
@@ -54,7 +53,6 @@ class Metrics(Collector):
         self._totals = Totals(dict(bots), {bot: BotCounts() for bot in bots}, version, platform.python_version())
         self._bots = self._totals.bots
         self._scopes: dict[str, Scope] = {}  # message -> why Telegram refused it, until it is settled
-        self._due: dict[str, float] = {}  # scheduled message -> Unix seconds
         self._scrape: tuple[Stats | None, tuple[Live, ...], float] = (None, (), 0.0)
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
@@ -89,9 +87,9 @@ class Metrics(Collector):
                 counts.duplicates += 1
                 continue
             counts.submitted[draft.priority] += 1
+            if accepted.state is State.DEAD:
+                counts.dead["suppressed"] += 1
             counts.superseded += accepted.replaces is not None
-            if draft.due_at > draft.accepted_at + SCHEDULED:
-                _keep(self._due, draft.id, draft.due_at)
 
     def _attempted(self, event: Attempted) -> None:
         claim, outcome, duration = event.claim, event.outcome, event.duration
@@ -109,11 +107,10 @@ class Metrics(Collector):
         if state is State.WAITING:
             return
         counts = self._bots.get(event.claim.bot) or self._of(event.claim.bot)
-        due = self._due.pop(id, 0.0) if self._due else 0.0
         scope = self._scopes.pop(id, None) if self._scopes else None
         if state is State.DELIVERED:
             counts.delivered += 1
-            counts.delays.add(max(0.0, event.at - (due or event.claim.accepted_at)))
+            counts.delays.add(max(0.0, event.at - event.claim.ready_at))
         elif state is State.DEAD:
             counts.dead[dead_because(event.reason, scope)] += 1
         elif state is State.EXPIRED:
@@ -131,8 +128,15 @@ class Metrics(Collector):
         self._totals.repeats[event.bot] = self._totals.repeats.get(event.bot, 0) + event.repeats
 
     def _altered(self, event: Altered) -> None:
-        to = "purged" if event.state is None else event.state.value
-        self._totals.altered[to] = self._totals.altered.get(to, 0) + len(event.ids)
+        if event.by_hand:
+            to = "purged" if event.state is None else event.state.value
+            self._totals.altered[to] = self._totals.altered.get(to, 0) + len(event.ids)
+        if event.bot is None:
+            return
+        if event.state is State.DEAD:
+            self._of(event.bot).dead[dead_because(event.reason, None)] += len(event.ids)
+        elif event.state is State.EXPIRED:
+            self._of(event.bot).expired += len(event.ids)
 
     def _fenced(self, event: Fenced) -> None:
         self._of(event.claim.bot).fenced += 1

@@ -2,7 +2,8 @@
 
 Nothing is held open while a message waits, however long: spans are made when their news is durable, with their real times.
 What belongs together finds together by the trace's id and the root span's, which follow from the message's id: also over
-restarts, and where several processes tell of one message.
+restarts, and where several processes tell of one message. One that is set waiting again by hand lives once more: a span of
+its own below the first life's.
 """
 
 from __future__ import annotations
@@ -101,10 +102,12 @@ class Traces:
         root = self._root(event.claim)
         if root is None:
             return
+        again = event.claim.requeued_at
+        life = root if again is None else _span(root.trace_id, f"{event.claim.id} {again!r}")
         if event.attempt is not None:
-            self._attempt(event.claim, event.attempt, root)
+            self._attempt(event.claim, event.attempt, life)
         if event.state.final:
-            self._message(event, root)
+            self._message(event, life, None if again is None else root)
 
     def _root(self, claim: Claim) -> SpanContext | None:
         """Where the message's trace hangs; None: it is not sampled."""
@@ -114,8 +117,10 @@ class Traces:
         sampled = decision is Decision.RECORD_AND_SAMPLE
         return SpanContext(trace, span, False, TraceFlags(TraceFlags.SAMPLED)) if sampled else None
 
-    def _message(self, event: Settled, root: SpanContext) -> None:
+    def _message(self, event: Settled, life: SpanContext, parent: SpanContext | None) -> None:
+        """From accepted to ended; one that was retried by hand lives once more, below (`parent`) its first life."""
         claim, state = event.claim, event.state
+        began = _ns(claim.accepted_at if claim.requeued_at is None else claim.requeued_at)
         attributes: Attributes = {
             **self._about(claim),
             "kurir.state": state.value,
@@ -125,17 +130,17 @@ class Traces:
             attributes["kurir.chat"] = claim.chat
             attributes["kurir.text"] = excerpt(claim.params).removeprefix(": ")
             attributes["kurir.reason"] = event.reason or ""
-        self._ids.given = (root.trace_id, root.span_id)
+        name = _name(claim) if parent is None else f"{_name(claim)} again"
+        above = Context() if parent is None else set_span_in_context(NonRecordingSpan(parent), Context())
+        self._ids.given = (life.trace_id, life.span_id)
         try:
-            span = self._tracer.start_span(
-                _name(claim), Context(), attributes=attributes, start_time=_ns(claim.accepted_at)
-            )
+            span = self._tracer.start_span(name, above, attributes=attributes, start_time=began)
         finally:
             self._ids.given = None
         span.set_status(Status(StatusCode.OK if state is State.DELIVERED else StatusCode.ERROR))
-        span.end(max(_ns(event.at), _ns(claim.accepted_at)))
+        span.end(max(_ns(event.at), began))
 
-    def _attempt(self, claim: Claim, attempt: Attempt, root: SpanContext) -> None:
+    def _attempt(self, claim: Claim, attempt: Attempt, life: SpanContext) -> None:
         attributes: Attributes = {
             **self._about(claim),
             "kurir.attempt": attempt.number,
@@ -147,7 +152,7 @@ class Traces:
             attributes["kurir.error"] = attempt.error
         span = self._tracer.start_span(
             f"attempt {claim.method}",
-            set_span_in_context(NonRecordingSpan(root), Context()),
+            set_span_in_context(NonRecordingSpan(life), Context()),
             SpanKind.CLIENT,
             attributes,
             start_time=_ns(attempt.started_at),
@@ -188,6 +193,12 @@ class Traces:
 
 def _name(claim: Claim) -> str:
     return f"deliver {claim.method}"
+
+
+def _span(trace: int, name: str) -> SpanContext:
+    """A sampled span whose id follows from `name`."""
+    span = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) or 1
+    return SpanContext(trace, span, False, TraceFlags(TraceFlags.SAMPLED))
 
 
 def _ns(at: float) -> int:

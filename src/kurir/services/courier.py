@@ -33,6 +33,7 @@ from .insistence import Insistence
 from .line import TOO_FAR, Line
 from .reach import Reach
 from .references import References
+from .suppression import Obituaries
 from .tools import Tools
 
 LOOKAHEAD = 0.1  # seconds of the bot's pace that are claimed ahead
@@ -68,6 +69,7 @@ class Courier:
         self._look_later = False  # much of what is claimed waits for an upload: no hurry
         self._unsettled: list[Settlement] = []
         self._to_settle = asyncio.Event()
+        self._obituaries = Obituaries(tools.store, tools.emit)
 
     # ---------------------------------------------------------------- life
 
@@ -83,6 +85,7 @@ class Courier:
         finally:
             self._stopping = True
             self.reach.close()
+            self._obituaries.close()
             for task in (settles, claims, *self._carriers):
                 task.cancel()
 
@@ -116,6 +119,7 @@ class Courier:
             self._to_settle.set()
             await self._clock.sleep(0.01)
         await self.reach.noted(max(0.0, deadline - self._clock.now()))
+        await self._obituaries.told(max(0.0, deadline - self._clock.now()))
         self._stopped.set()
 
     # ---------------------------------------------------------------- claiming
@@ -361,6 +365,7 @@ class Courier:
             self.in_flight -= len(batch)
             for settlement, ok in zip(batch, kept, strict=True):
                 self._tell(settlement, ok, now)
+            self._obituaries.after([s for s, ok in zip(batch, kept, strict=True) if ok], now)
             self._wake.set()
 
     def _tell(self, s: Settlement, kept: bool, now: float) -> None:

@@ -47,7 +47,7 @@ class HealthWatch:
     """Hears events, looks at the store and the couriers when asked.
 
     `bots`: names by id, of those configured. `couriers`: who sends in this process, by bot; none where others do. A look
-    costs the store one empty step and one reading of its counts a second at most, however often it is asked for.
+    costs the store one written row and one reading of its counts a second at most, however often it is asked for.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class HealthWatch:
         return stats, ""
 
     async def _go_round(self) -> Stats:
-        """Through the writer, as every message goes, and back."""
+        """Through the writer, as every message goes, and back. A lease of no bot writes a row: without room it fails."""
         await self._store.lease("health", (), 0.0, self._clock.now())
         return await self._store.stats()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kurir.core.errors import StoreError
 from kurir.core.events import Altered, Event
@@ -17,6 +17,7 @@ SWEEP_EVERY = 5.0  # seconds between looks for expired messages
 PRUNE_EVERY = 600.0  # seconds between looks at the history
 FIRST_PRUNE = 60.0  # seconds after the start
 BATCH = 500  # messages in one step, so that nobody waits for it
+EXPIRED = "expired before it could be sent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +59,21 @@ class Housekeeping:
                 continue  # the couriers tell of it; next time
 
     async def expire(self) -> int:
-        """End what has expired; answers how many."""
+        """End what has expired; answers how many. It looks first, so that usually nothing is written."""
         total = 0
         while True:
             now = self._clock.now()
             query = Query(expired_by=now, states=(State.WAITING,), limit=BATCH)
-            ids = await self._store.alter(query, Expire("expired before it could be sent"), now)
-            total += len(ids)
-            if ids:
-                self._emit(Altered(tuple(ids), State.EXPIRED, now))
-            if len(ids) < BATCH:
+            found = (await self._store.find(query)).items
+            by_bot: dict[int, list[str]] = {}
+            for record in found:
+                by_bot.setdefault(record.bot, []).append(record.id)
+            for bot, ids in by_bot.items():
+                ended = await self._store.alter(replace(query, ids=tuple(ids)), Expire(EXPIRED), now)
+                total += len(ended)
+                if ended:
+                    self._emit(Altered(tuple(ended), State.EXPIRED, now, bot, EXPIRED, by_hand=False))
+            if len(found) < BATCH:
                 return total
             await asyncio.sleep(0)
 

@@ -20,6 +20,7 @@ from kurir.ports import ApiKey, Clock, KeyStore
 ROLES = ("admin", "send", "read")
 PREFIX = "kurir_"
 KEEP = 3.0  # seconds between looks at the keys
+KEEP_AWAY = 1.0  # seconds between looks while the store is away
 KEEP_MISS = 0.1  # seconds between looks when a key is unknown: it may be new
 FAILURES = 10  # wrong keys of one address ...
 FAILURE_SPAN = 60.0  # ... in so many seconds
@@ -161,6 +162,14 @@ class Keyring:
             )
         return caller
 
+    async def holds(self, caller: Caller) -> bool:
+        """Whether its key still opens what it opened: asked again and again by who goes on for long."""
+        if caller.digest in self._fixed:
+            return True
+        await self._read(self._clock.now(), KEEP)
+        known = self._callers.get(caller.digest)
+        return known is not None and known.id == caller.id
+
     async def _find(self, authorization: bytes | None, now: float) -> Caller | None:
         if authorization is None or authorization[:7].lower() != b"bearer ":
             await self._read(now, KEEP)
@@ -189,6 +198,7 @@ class Keyring:
         except StoreError:
             if self._read_at < 0:
                 raise
+            self._read_at = self._clock.now() - KEEP + KEEP_AWAY
             return  # nothing can be revoked there either: the keys are as they were
         before = self._callers
         callers = dict(self._fixed)

@@ -22,6 +22,7 @@ from .auth import allowance
 from .gateway.downloads import Downloads
 from .gateway.gateway import Gateway
 from .rest import Rest
+from .rest.problems import handlers
 from .server import Server
 
 PATIENCE = 3.0  # seconds that clients who wait get at a stop
@@ -41,7 +42,7 @@ class Doors:
         self._metrics = health.measured(kurir)
         self._rest = Rest(kurir, allowance=allowance(kurir.settings.rest_rate)) if api else None
         routes = health.routes(kurir, self._metrics)
-        self._others = Starlette(routes=[*routes, *(self._rest.routes if self._rest is not None else ())])
+        self._others = Starlette(routes=list(routes), exception_handlers=handlers())
         kurir.direct  # noqa: B018 - it listens from here on
         self._gateway: Gateway | None = None
         self._downloads: Downloads | None = None
@@ -62,7 +63,7 @@ class Doors:
             await self._gateway(scope, receive, send)
         elif self._downloads is not None and path.startswith("/file/bot"):
             await self._downloads(scope, receive, send)
-        elif self._rest is not None and path.startswith("/v1"):
+        elif self._rest is not None and (path == "/v1" or path.startswith("/v1/")):
             await self._counted(self._rest, scope, receive, send)
         else:
             await self._others(scope, receive, send)
@@ -91,19 +92,28 @@ class Doors:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    @property
+    def _busy(self) -> bool:
+        """Does anybody wait for an answer, streams and long polls aside?"""
+        gateway, rest = self._gateway, self._rest
+        return (gateway is not None and gateway.busy) or (rest is not None and rest.busy > 0)
+
     async def close(self) -> None:
         """In less than PATIENCE + 2 seconds."""
         loop = asyncio.get_running_loop()
+        until = loop.time() + PATIENCE
         if self._gateway is not None:
             self._gateway.refuse()
-            until = loop.time() + PATIENCE
-            while self._gateway.busy and loop.time() < until:  # noqa: ASYNC110 - it becomes so by many ways
-                await asyncio.sleep(LOOK)
+        if self._rest is not None:
+            self._rest.refuse()
+        while self._busy and loop.time() < until:  # noqa: ASYNC110 - it becomes so by many ways
+            await asyncio.sleep(LOOK)
+        if self._gateway is not None:
             self._gateway.end()
         if self._downloads is not None:
             self._downloads.end()
         if self._rest is not None:
-            self._rest.close()
+            self._rest.end()
         await self._server.stop()
         if self._gateway is not None:
             await self._gateway.close()

@@ -155,8 +155,10 @@ class Protocol(HttpToolsProtocol):
         self.scope["query_string"] = query  # nobody has looked yet: the request's task begins later
 
     def send_400_response(self, msg: str) -> None:
-        """In the Bot API's envelope: whoever talks HTTP this badly is a bot."""
-        body = orjson.dumps({"ok": False, "error_code": 400, "description": f"Bad Request: {msg}"})
+        """In an envelope that is both the Bot API's and a problem (RFC 9457): who talks HTTP this badly may be anybody."""
+        ours = {"ok": False, "error_code": 400, "description": f"Bad Request: {msg}"}
+        theirs = {"type": "about:blank", "title": "Bad Request", "status": 400, "detail": msg}
+        body = orjson.dumps({**ours, **theirs})
         head = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d"
         self.transport.write(head % len(body) + b"\r\n\r\n" + body)
         self.transport.close()

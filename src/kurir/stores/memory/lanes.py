@@ -101,9 +101,9 @@ class Lanes:
         self._queue(lane, message, later and message.due_at > now)
         self.place(lane, now)
 
-    def hold(self, lane: Lane, until: float) -> None:
-        """The lane sends nothing before `until`."""
-        lane.chat_at = until
+    def hold(self, lane: Lane, until: float, why: str | None) -> None:
+        """The lane sends nothing before `until`; 0: it is held no more."""
+        lane.chat_at, lane.chat_why = until, why if until else None
         self.place(lane, lane.since)
 
     def move(self, lane: Lane, chat: str, now: float) -> None:
@@ -129,7 +129,7 @@ class Lanes:
             self._leave(lane, message)
             self._join(into, message)
             self._queue(into, message, later)
-        into.chat_at = max(into.chat_at, lane.chat_at)
+        into.quiet(lane.chat_at, lane.chat_why)
         into.messages += lane.messages
         self.place(lane, now)
         self.place(into, now)

@@ -31,7 +31,12 @@ class Message:
     doubts: int = 0
     crashes: int = 0
     superseded_by: str | None = None
+    requeued_at: float | None = None
     attempts: list[Attempt] = field(default_factory=list)
+    asked_at: float | None = field(init=False)  # due at first; None: at once
+
+    def __post_init__(self) -> None:
+        self.asked_at = self.due_at or None
 
     @property
     def shown_state(self) -> State:
@@ -58,6 +63,7 @@ class Lane:
     bot: int
     chat: str
     chat_at: float = 0.0
+    chat_why: str | None = None
     since: float = 0.0
     suppressed: str | None = None
     suppressed_at: float = 0.0
@@ -68,6 +74,11 @@ class Lane:
     order: Agenda = field(default_factory=Agenda)
     later: Agenda = field(default_factory=Agenda)
     about: dict[str, dict[int, Message]] = field(default_factory=dict)  # waiting, by message id in `target`
+
+    def quiet(self, until: float, why: str | None = None) -> None:
+        """The chat hears nothing before `until`, if that is later than what holds already."""
+        if until > self.chat_at:
+            self.chat_at, self.chat_why = until, why
 
     def replaceable(self, new: Message) -> Message | None:
         """The last waiting message that `new` may replace."""
@@ -161,6 +172,8 @@ def claim_of(message: Message, lane: Lane, token: int, file_ids: Mapping[tuple[s
         crashes=message.crashes,
         suppressed=lane.suppressed,
         file_ids=file_ids,
+        asked_at=message.asked_at,
+        requeued_at=message.requeued_at,
     )
 
 
@@ -207,6 +220,7 @@ def lane_of(lane: Lane) -> ports.Lane:
         head=None if now is None else now.draft.id,
         suppressed=lane.suppressed,
         suppressed_at=None if lane.suppressed is None else lane.suppressed_at,
+        chat_why=lane.chat_why,
     )
 
 

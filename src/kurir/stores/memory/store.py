@@ -222,7 +222,7 @@ class MemoryStore:
 
     def _settle(self, message: Message, settlement: Settlement, now: float) -> None:
         lane = self._lanes.of(message)
-        lane.chat_at = max(lane.chat_at, settlement.chat_at)
+        lane.quiet(settlement.chat_at)
         self._note(message, settlement, now)
         message.due_at = settlement.due_at
         newer = lane.newer(message) if settlement.later and settlement.state is State.WAITING else None
@@ -299,7 +299,7 @@ class MemoryStore:
         self._count(message, -1)
         self._book.revived(message)
         message.state, message.pos = State.WAITING, self._book.next_seq()
-        message.due_at, message.expires_at, message.ended_at = 0.0, None, None
+        message.due_at, message.requeued_at, message.expires_at, message.ended_at = 0.0, now, None, None
         message.reason = message.result = message.superseded_by = None
         message.tries = message.doubts = message.crashes = 0
         self._count(message, 1)
@@ -336,7 +336,7 @@ class MemoryStore:
             if not extend or until > row.paused_until:
                 row.paused_until, row.paused_why = until, reason
         else:
-            self._lanes.hold(self._lanes.lane(bot, chat), until)
+            self._lanes.hold(self._lanes.lane(bot, chat), until, reason)
         self._watchers.changed()
 
     async def suppress(self, bot: int, chat: str, why: str | None, now: float) -> None:

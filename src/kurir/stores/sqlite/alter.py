@@ -11,7 +11,7 @@ from kurir.ports import KEY_LIFE, Cancel, Change, Expire, Pruned, Purge, Query, 
 from kurir.stores.codec import load_files
 
 from . import lanes
-from .reads import where
+from .reads import order_of, where
 from .transaction import Code, Q, Transaction
 
 _WAITING = (State.WAITING,)
@@ -45,7 +45,7 @@ def _select(tx: Transaction, query: Query, allowed: tuple[State, ...]) -> list[_
     condition, values = where(tx.db, query, states)
     sql = (  # `where` binds every value
         "SELECT m.seq, m.id, m.bot, l.chat, m.state, m.lane FROM message m JOIN lane l ON l.id = m.lane "
-        f"WHERE {condition} ORDER BY m.seq LIMIT {int(query.limit)}"
+        f"WHERE {condition} ORDER BY {order_of(query)} LIMIT {int(query.limit)}"
     )
     return tx.db.execute(sql, values).fetchall()
 
@@ -68,7 +68,7 @@ def _requeue(tx: Transaction, query: Query, now: float) -> list[str]:
     for seq, _, bot, chat, state, _ in rows:
         lane = lanes.find_or_add_lane(tx, bot, chat)
         tx.db.execute(Q["lift_suppression"], (lane,))
-        tx.db.execute(Q["requeue_message"], {"pos": tx.next_seq(), "lane": lane, "seq": seq})
+        tx.db.execute(Q["requeue_message"], {"pos": tx.next_seq(), "lane": lane, "seq": seq, "now": now})
         tx.revived(bot, Code(state))
         lanes.count(tx, bot, lane, 1)
         lanes.refresh(tx, lane, now)
@@ -121,7 +121,7 @@ def steer(tx: Transaction, bot: int, chat: str | None, until: float, reason: str
         tx.db.execute(Q["pause_bot"], {"until": until, "reason": reason, "bot": bot, "extend": int(extend)})
     else:
         lane = lanes.find_or_add_lane(tx, bot, chat)
-        tx.db.execute(Q["pause_chat"], {"until": until, "lane": lane})
+        tx.db.execute(Q["pause_chat"], {"until": until, "reason": reason, "lane": lane})
 
 
 def suppress(tx: Transaction, bot: int, chat: str, why: str | None, now: float) -> None:

@@ -23,7 +23,9 @@ IsDead = Callable[[str], bool]
 
 def lease(tx: Transaction, holder: str, bots: Sequence[int], until: float, now: float, is_dead: IsDead) -> list[Lease]:
     """See `ports.Store.lease`. `is_dead` tells whether another holder's process is gone."""
-    leases = []
+    leases: list[Lease] = []
+    if not bots:
+        tx.db.execute(Q["sign_of_life"], (now,))
     for bot in bots:
         tx.db.execute(Q["add_bot"], (bot,))
         owner, token, lease_until, paused_until, why = tx.db.execute(Q["bot"], (bot,)).fetchone()
@@ -147,6 +149,8 @@ def _claim(
     attempts: int,
     doubts: int,
     crashes: int,
+    asked_at: float | None,
+    requeued_at: float | None,
 ) -> Claim:
     refs = load_files(files) if files else ()
     return Claim(
@@ -169,6 +173,8 @@ def _claim(
         crashes,
         suppressed,
         _file_ids(tx, lease.bot, refs) if refs else {},
+        asked_at,
+        requeued_at,
     )
 
 
@@ -231,7 +237,7 @@ def _deliver(tx: Transaction, settlements: Sequence[Settlement], now: float) -> 
         head_at = None if head is None else max(due_at, now)
         chat_at = max(chat_at, s.chat_at)
         next_at = None if head_at is None else max(head_at, chat_at)
-        freed[claim.lane] = (chat_at, waiting - 1, head, prio, head_at, next_at, claim.lane)
+        freed[claim.lane] = (chat_at, chat_at, waiting - 1, head, prio, head_at, next_at, claim.lane)
         messages.append((s.due_at, now, s.reason, s.tries, claim.attempts + 1, s.doubts, s.crashes, claim.seq))
         attempts.append(_attempt_row(claim.seq, a, s.result))
         tx.delivered(claim.bot, now, waiting == 1)

@@ -15,13 +15,14 @@ class LaneRow:
     chat_at: float
     in_flight: bool
     suppressed: str | None
+    chat_why: str | None
 
 
 def find_lane(tx: Transaction, bot: int, chat: str) -> LaneRow | None:
     """The lane that messages to `chat` belong to today."""
     while row := tx.db.execute(Q["lane_by_chat"], (bot, chat)).fetchone():
         if row[4] is None:
-            return LaneRow(row[0], chat, row[1], row[2], row[3] is not None, row[5])
+            return LaneRow(row[0], chat, row[1], row[2], row[3] is not None, row[5], row[6])
         chat = row[4]
     return None
 
@@ -80,7 +81,8 @@ def move(tx: Transaction, bot: int, lane: int, old: str, new: str, now: float) -
     assert source is not None
     db.execute(Q["move_messages"], (target.id, lane))
     db.execute(Q["make_alias"], (new, lane))
-    db.execute(Q["absorb_lane"], {"lane": target.id, "waiting": source.waiting, "chat_at": source.chat_at})
+    quiet = {"chat_at": source.chat_at, "chat_why": source.chat_why}
+    db.execute(Q["absorb_lane"], {"lane": target.id, "waiting": source.waiting, **quiet})
     if source.waiting and target.waiting:
         tx.lanes(bot, -1)
     refresh(tx, target.id, now)

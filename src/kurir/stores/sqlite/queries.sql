@@ -33,8 +33,8 @@ UPDATE lane SET suppressed = NULL, suppressed_at = NULL WHERE id = ?
 
 -- name: insert_message
 INSERT INTO message (seq, id, lane, bot, state, prio, pos, due_at, accepted_at, ended_at, expires_at, method, params,
-  reason, key, digest, target, files, metadata, options)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  reason, key, digest, target, files, metadata, options, asked_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: insert_metadata
 INSERT OR IGNORE INTO metadata (key, value, seq) VALUES (?, ?, ?)
@@ -85,7 +85,10 @@ UPDATE bot SET paused_until = :until, paused_why = :reason
 WHERE id = :bot AND NOT (:extend AND :until <= paused_until)
 
 -- name: pause_chat
-UPDATE lane SET chat_at = :until, next_at = iif(token IS NOT NULL, next_at, max(head_at, :until)) WHERE id = :lane
+UPDATE lane SET chat_at = :until, chat_why = iif(:until > 0, :reason, NULL), next_at = iif(token IS NOT NULL, next_at, max(head_at, :until)) WHERE id = :lane
+
+-- name: sign_of_life
+UPDATE pulse SET at = ?
 
 -- ------------------------------------------------------------------ claim
 
@@ -97,7 +100,7 @@ UPDATE message SET state = 0 WHERE seq = ?
 
 -- name: ready_lanes
 SELECT l.id, l.prio, l.next_at, l.head, l.chat, l.suppressed, m.id, m.method, CAST(m.params AS BLOB), m.accepted_at, m.files,
-  m.expires_at, m.options, m.tries, m.attempts, m.doubts, m.crashes
+  m.expires_at, m.options, m.tries, m.attempts, m.doubts, m.crashes, m.asked_at, m.requeued_at
 FROM lane l CROSS JOIN message m ON m.seq = l.head
 WHERE l.bot = ? AND l.prio = ? AND l.next_at <= ? ORDER BY l.next_at, l.id LIMIT ?
 
@@ -113,7 +116,7 @@ WHERE m.bot = ? AND m.state = 1 ORDER BY m.due_at LIMIT 100
 
 -- name: orphans
 SELECT l.id, l.prio, l.next_at, l.head, l.chat, l.suppressed, m.id, m.method, CAST(m.params AS BLOB), m.accepted_at, m.files,
-  m.expires_at, m.options, m.tries, m.attempts, m.doubts, m.crashes
+  m.expires_at, m.options, m.tries, m.attempts, m.doubts, m.crashes, m.asked_at, m.requeued_at
 FROM lane l CROSS JOIN message m ON m.seq = l.head
 WHERE l.bot = :bot AND l.prio IN (0, 1, 2, 3) AND l.next_at = 9e999 AND l.token IS NOT NULL AND l.token < :token
   AND (m.crashes > 0) = :suspects ORDER BY l.id LIMIT :limit
@@ -156,13 +159,14 @@ WHERE l.id = ? AND l.token = ? AND l.head = ?
 UPDATE message SET state = 2, due_at = ?, ended_at = ?, reason = ?, tries = ?, attempts = ?, doubts = ?, crashes = ? WHERE seq = ?
 
 -- name: next_in_lane
-UPDATE lane SET token = NULL, chat_at = ?, waiting = ?, head = ?, prio = ?, head_at = ?, next_at = ? WHERE id = ?
+UPDATE lane SET token = NULL, chat_why = iif(? > chat_at, NULL, chat_why), chat_at = ?, waiting = ?, head = ?, prio = ?, head_at = ?, next_at = ? WHERE id = ?
 
 -- name: insert_attempt
 INSERT INTO attempt (seq, number, started_at, duration, outcome, status, error, result) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: free_lane
-UPDATE lane SET token = NULL, chat_at = max(chat_at, :chat_at), waiting = waiting - :ended,
+UPDATE lane SET token = NULL, chat_why = iif(:chat_at > chat_at, NULL, chat_why), chat_at = max(chat_at, :chat_at),
+  waiting = waiting - :ended,
   (head, prio, head_at, next_at) = (
     SELECT seq, prio, max(due_at, :now), max(due_at, :now, :chat_at, lane.chat_at) FROM message
     WHERE lane = :lane AND state = 0 ORDER BY prio, pos LIMIT 1)
@@ -199,12 +203,13 @@ UPDATE lane SET waiting = 0, head = NULL, prio = NULL, head_at = NULL, next_at =
 UPDATE lane SET moved_to = :new WHERE bot = :bot AND moved_to = :old
 
 -- name: absorb_lane
-UPDATE lane SET waiting = waiting + :waiting, chat_at = max(chat_at, :chat_at) WHERE id = :lane
+UPDATE lane SET waiting = waiting + :waiting, chat_why = iif(:chat_at > chat_at, :chat_why, chat_why),
+  chat_at = max(chat_at, :chat_at) WHERE id = :lane
 
 -- ------------------------------------------------------------------ alter, steer, suppress
 
 -- name: lane_by_chat
-SELECT id, waiting, chat_at, token, moved_to, suppressed FROM lane WHERE bot = ? AND chat = ?
+SELECT id, waiting, chat_at, token, moved_to, suppressed, chat_why FROM lane WHERE bot = ? AND chat = ?
 
 -- name: add_lane
 INSERT INTO lane (bot, chat) VALUES (?, ?) RETURNING id
@@ -226,7 +231,7 @@ UPDATE message SET state = ?, reason = ?, ended_at = ? WHERE seq = ?
 
 -- name: requeue_message
 UPDATE message SET state = 0, reason = NULL, ended_at = NULL, expires_at = NULL, due_at = 0, tries = 0, doubts = 0, crashes = 0,
-  superseded_by = NULL, pos = :pos, lane = :lane WHERE seq = :seq
+  superseded_by = NULL, requeued_at = :now, pos = :pos, lane = :lane WHERE seq = :seq
 
 -- name: purge_message
 DELETE FROM message WHERE seq = ?
@@ -273,7 +278,7 @@ SELECT id, bot, moved_to FROM lane WHERE bot IN (SELECT bot FROM owner) AND chat
 SELECT l.id, l.bot, l.chat, l.waiting, l.token IS NOT NULL,
   CASE WHEN l.token IS NOT NULL THEN NULL WHEN l.head IS NOT NULL THEN l.next_at WHEN l.waiting > 0 THEN
     (SELECT max(min(due_at), l.chat_at) FROM message WHERE lane = l.id AND state = 1) END,
-  l.chat_at, (SELECT id FROM message WHERE seq = l.head), l.suppressed, l.suppressed_at, l.moved_to
+  l.chat_at, (SELECT id FROM message WHERE seq = l.head), l.suppressed, l.suppressed_at, l.moved_to, l.chat_why
 FROM lane l
 
 -- A lane in which something waits has a head, or all of it is for later.

@@ -32,7 +32,7 @@ def where(db: sqlite3.Connection, query: Query, states: tuple[State, ...]) -> tu
     if query.seqs:
         term(f"m.seq IN ({','.join('?' * len(query.seqs))})", *query.seqs)
     if states:
-        _states(states, term)
+        _states(states, term, of_those_that_expire=query.expired_by is not None)
     if query.bot is not None:
         term("m.bot = ?", query.bot)
     if query.chat is not None:
@@ -59,7 +59,7 @@ def where(db: sqlite3.Connection, query: Query, states: tuple[State, ...]) -> tu
     return " AND ".join(terms), values
 
 
-def _states(states: tuple[State, ...], term: Callable[..., None]) -> None:
+def _states(states: tuple[State, ...], term: Callable[..., None], *, of_those_that_expire: bool) -> None:
     """Waiting and sending are one code in the table: in flight is the head of a lane with a token."""
     codes = [int(CODE_OF[s]) for s in states if s in CODE_OF]
     waiting, sending = State.WAITING in states, State.SENDING in states
@@ -70,8 +70,16 @@ def _states(states: tuple[State, ...], term: Callable[..., None]) -> None:
         terms = [f"(m.state <> 2 AND {terms[0]})"]  # lets the index `message_state` serve
     in_flight = "l.token IS NOT NULL AND l.head = m.seq"
     if waiting != sending:
-        terms.append(f"(m.state <> 2 AND m.state IN (0, 1) AND {'NOT (' + in_flight + ')' if waiting else in_flight})")
+        unended = (
+            "m.state < 2" if of_those_that_expire else "m.state <> 2 AND m.state IN (0, 1)"
+        )  # as the indexes have it
+        terms.append(f"({unended} AND {'NOT (' + in_flight + ')' if waiting else in_flight})")
     term(f"({' OR '.join(terms)})")
+
+
+def order_of(query: Query) -> str:
+    """(+: what has expired is found through its index, and sorted then; else the table is walked in its order.)"""
+    return "m.seq" if query.expired_by is None else "+m.seq"
 
 
 def _lane_ids(db: sqlite3.Connection, query: Query) -> list[int]:
@@ -97,7 +105,7 @@ def find(db: sqlite3.Connection, query: Query) -> Page:
     limit = max(0, min(query.limit, MAX_LIMIT))
     condition, values = where(db, query, query.states)
     order = "ASC" if query.oldest_first else "DESC"
-    sql = f"{Q['records']} WHERE {condition} ORDER BY m.seq {order} LIMIT {limit + 1}"
+    sql = f"{Q['records']} WHERE {condition} ORDER BY {order_of(query)} {order} LIMIT {limit + 1}"
     rows = db.execute(sql, values).fetchall()
     records = tuple(_record(db, row, query.with_attempts) for row in rows[:limit])
     return Page(records, str(records[-1].seq) if records and len(rows) > limit else None)
@@ -172,9 +180,12 @@ def _lane(
     suppressed: str | None,
     suppressed_at: float | None,
     moved_to: str | None,
+    chat_why: str | None,
 ) -> Lane:
     if moved_to is None:
-        return Lane(bot, chat, waiting, bool(in_flight), next_at, chat_at, head, suppressed, suppressed_at)
+        return Lane(
+            bot, chat, waiting, bool(in_flight), next_at, chat_at, head, suppressed, suppressed_at, chat_why=chat_why
+        )
     while row := db.execute(Q["lane_by_chat"], (bot, moved_to)).fetchone():
         if row[4] is None:
             break

@@ -1,14 +1,12 @@
-"""The SQLite store: one writer with group commit, one reader, and the verbs of `ports.Store` on top."""
+"""The SQLite store: one writer with group commit, two readers, and the verbs of `ports.Store` on top."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from kurir.core.errors import SchemaMismatch, StoreAway
 from kurir.core.message import Accepted, Claim, Draft
@@ -29,10 +27,9 @@ from kurir.stores.named import migrations
 
 from . import alter, claims, keys, reads
 from .liveness import Liveness
+from .reader import LONGEST, Reader, is_short
 from .submit import Submit
 from .writer import Writer, connect, translate
-
-T = TypeVar("T")
 
 WATCH_EVERY = 0.02  # seconds between two looks at whether another process has written
 
@@ -48,9 +45,9 @@ class SqliteStore:
         self.path = Path(path)
         self._inline = inline
         self._writer: Writer | None = None
-        self._reader: sqlite3.Connection | None = None
+        self._reader: Reader | None = None  # for what goes straight to its rows
+        self._searcher: Reader | None = None  # for what may look at every row
         self._watcher: sqlite3.Connection | None = None  # only tells whether somebody else has written
-        self._pool: ThreadPoolExecutor | None = None
         self._liveness = Liveness(self.path)
         self._changed = asyncio.Event()
         self._seen = 0  # the version of the file that the last look saw
@@ -66,7 +63,10 @@ class SqliteStore:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             migrate(self.path)
             self._writer = Writer(self.path, inline=self._inline)
-            self._reader = connect(self.path, read_only=True)
+            self._reader = Reader(self.path, "kurir-reader", inline=self._inline)
+            self._searcher = self._reader
+            if not self._inline:
+                self._searcher = Reader(self.path, "kurir-searcher", inline=False, longest=LONGEST)
             self._watcher = connect(self.path, read_only=True)
         except sqlite3.Error as error:
             raise translate(error, self.path) from None
@@ -74,8 +74,6 @@ class SqliteStore:
             raise StoreAway(
                 f"{self.path}: {error.strerror}", "Check the folder's rights, or set KURIR_STORE."
             ) from None
-        if not self._inline:
-            self._pool = ThreadPoolExecutor(1, thread_name_prefix="kurir-reader")
 
     async def close(self) -> None:
         if self._writer is not None:
@@ -84,14 +82,15 @@ class SqliteStore:
     def _close(self) -> None:
         assert self._writer is not None
         assert self._reader is not None
+        assert self._searcher is not None
         self._writer.close()
-        if self._pool:
-            self._pool.shutdown()
         self._reader.close()
+        if self._searcher is not self._reader:
+            self._searcher.close()
         if self._watcher is not None:
             self._watcher.close()
         self._liveness.close()
-        self._writer = self._reader = self._watcher = None
+        self._writer = self._reader = self._searcher = self._watcher = None
 
     async def _in_thread(self, work: Callable[[], None]) -> None:
         if self._inline:
@@ -109,19 +108,11 @@ class SqliteStore:
             raise StoreAway(f"{self.path} is not open", "Use Kurir inside its `async with`.")
         return self._writer
 
-    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _reads(self, *, short: bool) -> Reader:
         self._writes()
-        assert self._reader is not None
-        try:
-            if self._pool is None:
-                return work(self._reader)
-            try:
-                reading = asyncio.get_running_loop().run_in_executor(self._pool, work, self._reader)
-            except RuntimeError:  # the interpreter is shutting down: no thread takes work any more
-                return work(self._reader)
-            return await reading
-        except sqlite3.Error as error:
-            raise translate(error, self.path) from None
+        reader = self._reader if short else self._searcher
+        assert reader is not None
+        return reader
 
     # ---------------------------------------------------------------- verbs
 
@@ -148,7 +139,7 @@ class SqliteStore:
         return settled
 
     async def find(self, query: Query) -> Page:
-        return await self._read(lambda db: reads.find(db, query))
+        return await self._reads(short=is_short(query)).read(lambda db: reads.find(db, query))
 
     async def alter(self, query: Query, change: Change, now: float) -> list[str]:
         changed = await self._writes().run(lambda tx: alter.alter(tx, query, change, now))
@@ -167,21 +158,21 @@ class SqliteStore:
 
     async def stats(self, bot: int | None = None, days: int = 31) -> Stats:
         commits = self._writes().commits
-        stats = await self._read(lambda db: reads.stats(db, bot, days))
+        stats = await self._reads(short=True).read(lambda db: reads.stats(db, bot, days))
         return replace(stats, store={**stats.store, **commits.figures()})
 
     async def prune(self, before: float, now: float, limit: int = 1000, lift_before: float = 0.0) -> Pruned:
         return await self._writes().run(lambda tx: alter.prune(tx, before, now, limit, lift_before))
 
     async def lanes(self, query: LaneQuery) -> LanePage:
-        return await self._read(lambda db: reads.lanes(db, query))
+        return await self._reads(short=is_short(query)).read(lambda db: reads.lanes(db, query))
 
     async def add_key(self, key: ApiKey) -> None:
         await self._writes().run(lambda tx: keys.add(tx, key))
         self._changed.set()
 
     async def keys(self) -> list[ApiKey]:
-        return await self._read(keys.all)
+        return await self._reads(short=True).read(keys.all)
 
     async def revoke_key(self, id: str, now: float) -> bool:
         revoked = await self._writes().run(lambda tx: keys.revoke(tx, id, now))

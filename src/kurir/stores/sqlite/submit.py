@@ -255,6 +255,7 @@ def _row(seq: int, lane: int, draft: Draft, dead: str | None, now: float) -> tup
         dump_files(draft.files) if draft.files else None,
         dump_metadata(draft.metadata) if draft.metadata else None,
         dump_options(draft.options),
+        draft.due_at if later else None,
     )
 
 

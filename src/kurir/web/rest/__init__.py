@@ -21,18 +21,22 @@ from .about import with_about
 from .answers import Receive, Send
 from .describe import Operation
 from .resource import Resource, nowhere
+from .underway import Underway
 
 
 class Rest:
-    """The REST door of one Kurir: an ASGI application for all below /v1, or its `routes` for a Starlette one. `close` ends
-    the streams."""
+    """The REST door of one Kurir: an ASGI application for all below /v1, or its `routes` for a Starlette one.
+
+    It stops in steps: `refuse`, then wait while it is `busy`, then `end`.
+    """
 
     def __init__(self, kurir: Kurir, *, allowance: Allowance | None = None, clock: Clock | None = None) -> None:
         allowance = allowance or Allowance()
         clock = clock or SystemClock()
         names = {bot.id: bot.name for bot in kurir.settings.bots}
         self.keyring = Keyring(cast("KeyStore", kurir.store), kurir.settings.api_key, clock, allowance)
-        self._feed = events.Feed(names)
+        self._feed = events.Feed(names, self.keyring)
+        self._underway = Underway()
         kurir.listen(self._feed.hear)
         desk = files.Desk(kurir.spool, files.limit_of(kurir.settings.local_server), allowance.body)
         of_messages = messages.Messages(kurir, desk, clock, names)
@@ -55,7 +59,7 @@ class Rest:
         paths: dict[str, dict[str, Operation]] = {}
         for operation in self.operations:
             paths.setdefault(operation.path, {})[operation.verb] = operation
-        self._resources = {path: Resource(self.keyring, verbs) for path, verbs in paths.items()}
+        self._resources = {path: Resource(self.keyring, verbs, self._underway) for path, verbs in paths.items()}
         self._router = Router(self.routes)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -72,8 +76,18 @@ class Rest:
         ordered = sorted(self._resources.items(), key=lambda item: "{" in item[0])
         return [*(Route(path, resource) for path, resource in ordered), Mount("/v1", nowhere)]
 
-    def close(self) -> None:
-        """End the streams: no client is held up by a stop."""
+    @property
+    def busy(self) -> int:
+        """Requests under way, event streams aside."""
+        return len(self._underway.tasks)
+
+    def refuse(self) -> None:
+        """What comes from now on is told to ask again; what is under way goes on."""
+        self._underway.refusing = True
+
+    def end(self) -> None:
+        """Break off what is still under way, with an answer that says so, and end the streams."""
+        self._underway.end()
         self._feed.close()
 
 

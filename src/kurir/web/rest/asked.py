@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -14,6 +16,9 @@ from kurir.web.auth import Caller
 from .answers import Receive
 
 MOST_FILTERS = 100  # parameters in a query string
+MOST_NESTED = 500_000  # `[` and `{` in a body: each costs many times its byte
+LARGE = 1 << 20  # bytes from which a body is parsed in a thread
+_PARSERS = ThreadPoolExecutor(2, "kurir-json")  # large bodies at once, whoever sends them
 
 
 class Malformed(KurirError):
@@ -67,8 +72,8 @@ class Asked:
         return (self.header(b"content-type") or b"").partition(b";")[0].strip().lower()
 
     async def raw(self, most: int) -> bytes:
-        """The whole body. Raises TooLarge above `most` bytes, Left."""
-        self.check_length(most)
+        """The whole body. Raises TooLarge above `most` bytes, Unsupported, Left."""
+        self.check_head(most)
         message = await self.receive()
         if message["type"] == "http.disconnect":
             raise Left
@@ -87,7 +92,7 @@ class Asked:
 
     async def json(self, most: int) -> Any:
         """The body as JSON. Raises Unsupported, TooLarge, Malformed, Left."""
-        return parse(await self.raw_json(most))
+        return await load(await self.raw_json(most))
 
     async def raw_json(self, most: int) -> bytes:
         """The body, which says it is JSON, or nothing of its type; an empty one may say anything."""
@@ -108,11 +113,24 @@ class Asked:
             if piece := message.get("body", b""):
                 yield piece
 
-    def check_length(self, most: int) -> None:
-        """Raises TooLarge for a body that says it is larger."""
-        length = self.header(b"content-length")
-        if length is not None and len(length) < 20 and length.isdigit() and int(length) > most:
-            raise _too_large(most)
+    def check_head(self, most: int) -> None:
+        """Raises TooLarge for a body that says it is larger, Unsupported for one that is compressed."""
+        for key, value in self._headers:
+            if key == b"content-length":
+                if len(value) < 20 and value.isdigit() and int(value) > most:
+                    raise _too_large(most)
+            elif key == b"content-encoding" and value.strip().lower() not in (b"identity", b""):
+                what = f"the body is encoded with {value.decode('latin-1')[:80]}"
+                raise Unsupported(what, "Send it as it is, without a Content-Encoding header.")
+
+
+async def load(body: bytes) -> Any:
+    """JSON; the loop goes on while a large body is parsed or waits for that. Raises Malformed, TooLarge."""
+    if len(body) > MOST_NESTED and body.count(b"[") + body.count(b"{") > MOST_NESTED:
+        raise TooLarge("body", f"has more than {MOST_NESTED:,} lists and objects", "Send less at once.")
+    if len(body) <= LARGE:
+        return parse(body)
+    return await asyncio.get_running_loop().run_in_executor(_PARSERS, parse, body)
 
 
 def parse(body: bytes) -> Any:

@@ -115,6 +115,7 @@ class Chats:
             "next_at": rfc3339(lane.next_at),
             "paused": paused,
             "silent_until": rfc3339(lane.chat_at) if silent else None,
+            "paused_why": lane.chat_why if paused or silent else None,
             "head": lane.head,
             "suppressed": lane.suppressed,
             "suppressed_at": rfc3339(lane.suppressed_at),

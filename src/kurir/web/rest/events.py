@@ -19,6 +19,7 @@ from kurir.core.events import Altered, Attempted, Event, Settled, Submitted
 from kurir.core.message import Claim, State
 from kurir.core.outcome import name_of
 from kurir.records import rfc3339
+from kurir.web.auth import Caller, Keyring, TooMany
 
 from .answers import Receive, Send
 from .asked import Asked
@@ -29,7 +30,10 @@ from .problems import TooMuchAtOnce, unknown_field
 
 TAG = "Events"
 QUEUE = 5000  # events kept for one client; a submit of a thousand is as many
+QUEUE_BYTES = 8 << 20  # of them
 CLIENTS = 100  # at once in one process
+PER_KEY = 10  # of them with one key
+KEY_LOOK = 1.0  # seconds between looks at whether the key still opens this
 HEARTBEAT = 15.0  # seconds of silence after which a comment is sent
 RETRY = 2000  # milliseconds after which a browser connects again
 TYPES = ("submitted", "attempted", "settled", "altered")
@@ -72,26 +76,30 @@ class Interest:
 class Client:
     """One who listens: a bounded queue, and a count of what did not fit."""
 
-    __slots__ = ("interest", "lost", "queue", "wake")
+    __slots__ = ("caller", "interest", "lost", "queue", "size", "wake")
 
-    def __init__(self, interest: Interest) -> None:
+    def __init__(self, interest: Interest, caller: Caller) -> None:
         self.interest = interest
+        self.caller = caller
+        self.size = 0  # bytes in the queue
         self.queue: deque[bytes] = deque()
         self.lost = 0
         self.wake = asyncio.Event()
 
     def put(self, frame: bytes) -> None:
         """Once one was lost, all are until the queue is empty: the gap stands in one place."""
-        if self.lost or len(self.queue) >= QUEUE:
+        if self.lost or len(self.queue) >= QUEUE or self.size >= QUEUE_BYTES:
             self.lost += 1
         else:
             self.queue.append(frame)
+            self.size += len(frame)
         self.wake.set()
 
     def take(self) -> bytes:
         """All that waits."""
         frames = b"".join(self.queue)
         self.queue.clear()
+        self.size = 0
         if self.lost:
             frames += frame("lost", {"count": self.lost})
             self.lost = 0
@@ -107,8 +115,9 @@ def frame(type: str, data: Json, number: int | None = None) -> bytes:
 class Feed:
     """Hears the engine's events and hands them to those who listen."""
 
-    def __init__(self, names: Mapping[int, str]) -> None:
+    def __init__(self, names: Mapping[int, str], keyring: Keyring) -> None:
         self._names = names
+        self._keyring = keyring
         self._clients: set[Client] = set()
         self._number = 0
         self.closed = False
@@ -131,16 +140,22 @@ class Feed:
             told |= {"bot": self._names.get(one.bot, str(one.bot)), "chat": one.chat}
         return told | one.data
 
-    def join(self, interest: Interest) -> Client:
-        """Raises TooMuchAtOnce."""
+    def join(self, interest: Interest, caller: Caller) -> Client:
+        """Raises TooMany, TooMuchAtOnce."""
+        if sum(client.caller.id == caller.id for client in self._clients) >= PER_KEY:
+            raise TooMany(f"key {caller.name!r} listens {PER_KEY} times already", "Close a stream of it.", 10.0)
         if self.closed or len(self._clients) >= CLIENTS:
             raise TooMuchAtOnce(f"{len(self._clients)} clients listen already", "Close some, or ask later.", 10.0)
-        client = Client(interest)
+        client = Client(interest, caller)
         self._clients.add(client)
         return client
 
     def leave(self, client: Client) -> None:
         self._clients.discard(client)
+
+    async def serves(self, client: Client) -> bool:
+        """Whether it may hear more: this process does not stop, and its key was not revoked."""
+        return not self.closed and await self._keyring.holds(client.caller)
 
     def close(self) -> None:
         """End all streams."""
@@ -160,6 +175,9 @@ def happenings(event: Event) -> Iterator[Happening]:
                 "at": rfc3339(draft.accepted_at),
             }
             yield Happening("submitted", accepted.id, draft.bot, draft.chat, accepted.state, data)
+            if accepted.replaces is not None:
+                data = {"state": State.CANCELLED, "at": rfc3339(draft.accepted_at)}
+                yield Happening("altered", accepted.replaces, draft.bot, draft.chat, State.CANCELLED, data)
     elif isinstance(event, Attempted):
         data = {
             "method": event.claim.method,
@@ -191,7 +209,7 @@ def _of(claim: Claim, type: str, state: State, data: Json) -> Happening:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """An answer that goes on until the client leaves, or this process stops."""
+    """An answer that goes on until the client leaves, its key is revoked, or this process stops."""
 
     feed: Feed
     client: Client
@@ -205,8 +223,9 @@ class Stream:
             if self.resumed:
                 hello += frame("lost", {"count": None})
             await send({"type": "http.response.body", "body": hello, "more_body": True})
-            while not gone.done() and not self.feed.closed:
-                await self._next(send)
+            silence = 0.0
+            while not gone.done() and await self.feed.serves(self.client):
+                silence = await self._next(send, silence)
             if not gone.done():
                 await send({"type": "http.response.body", "body": b""})
         except OSError:  # it hung up in the middle
@@ -215,18 +234,22 @@ class Stream:
             gone.cancel()
             self.feed.leave(self.client)
 
-    async def _next(self, send: Send) -> None:
-        """What waits, or after a silence a comment."""
-        client = self.client
+    async def _next(self, send: Send, silence: float) -> float:
+        """What waits, or after a silence a comment; answers the seconds of silence so far."""
+        client, span = self.client, min(KEY_LOOK, HEARTBEAT)
         try:
-            async with asyncio.timeout(HEARTBEAT):
+            async with asyncio.timeout(span):
                 await client.wake.wait()
         except TimeoutError:
+            silence += span
+            if silence < HEARTBEAT:
+                return silence
             await send({"type": "http.response.body", "body": b": still here\n\n", "more_body": True})
-            return
+            return 0.0
         client.wake.clear()
         if frames := client.take():
             await send({"type": "http.response.body", "body": frames, "more_body": True})
+        return 0.0
 
 
 _HEADERS = [
@@ -252,7 +275,8 @@ class Events:
 
     async def listen(self, asked: Asked) -> Stream:
         """GET /v1/events."""
-        client = self.feed.join(self._interest(asked))
+        assert asked.caller is not None
+        client = self.feed.join(self._interest(asked), asked.caller)
         return Stream(self.feed, client, asked.header(b"last-event-id") is not None)
 
     def _interest(self, asked: Asked) -> Interest:
@@ -285,7 +309,8 @@ _WORDS = (
     "Server-sent events `submitted`, `attempted` (one call to Telegram ended), `settled` (a new state: `waiting` again, or"
     " the end) and `altered` (cancelled, retried or, `state` null, purged by hand; they tell the id alone). They are those"
     " of the process that is asked. Nothing is replayed: `Last-Event-ID` gets an event `lost` with `count` null. Who reads"
-    f" too slowly is sent `lost` with the count of what did not fit into {QUEUE:,} events."
+    f" too slowly is sent `lost` with the count of what did not fit into {QUEUE:,} events or {QUEUE_BYTES >> 20} MB of"
+    f" them. A key may listen {PER_KEY} times at once; its streams end when it is revoked."
 )
 
 

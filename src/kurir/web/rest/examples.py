@@ -92,6 +92,7 @@ CHAT: Json = {
     "next_at": "2026-05-04T10:15:01.000Z",
     "paused": False,
     "silent_until": "2026-05-04T10:15:01.000Z",
+    "paused_why": None,
     "head": "06h060tokkq2870ueg2gff83",
     "suppressed": None,
     "suppressed_at": None,

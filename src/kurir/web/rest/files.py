@@ -94,8 +94,8 @@ class Desk:
     @asynccontextmanager
     async def parts(self, asked: Asked) -> AsyncIterator[tuple[dict[str, str], dict[str, InputFile]]]:
         """The parts of a request by name: texts, and files, which are on disk until the end. Raises Malformed, TooLarge,
-        StoreError, Left."""
-        asked.check_length(self.most)
+        Unsupported, StoreError, Left."""
+        asked.check_head(self.most)
         limits = Limits(params=self.body, file=self.limit, files=MOST_FILES, fields=MOST_PARTS, body=self.most)
         folder = self.spool.folder if self.spool is not None else Path(tempfile.gettempdir())
         try:

@@ -60,7 +60,10 @@ def header_key(value: bytes | None) -> str | None:
     InvalidMessage."""
     if value is None:
         return None
-    text = value.decode("latin-1").strip()
+    try:
+        text = value.decode("utf8").strip()
+    except UnicodeDecodeError:
+        text = value.decode("latin-1").strip()
     if len(text) >= 2 and text[0] == text[-1] == '"':
         text = text[1:-1]
     if not 0 < len(text) <= MAX_HEADER_KEY:
@@ -78,7 +81,12 @@ def keyed(one: Message, key: str) -> Message:
 
 
 def keyed_batch(batch: list[Message], key: str) -> list[Message]:
-    """Each message without a key gets the header's and its place: the same list again is the same messages."""
+    """Each message without a key gets the header's and its place: the same list again is the same messages. Raises
+    InvalidMessage for a header that has no room for that."""
+    last = f"/{len(batch) - 1}"
+    if len(key) + len(last) > MAX_HEADER_KEY:
+        most = MAX_HEADER_KEY - len(last)
+        raise InvalidMessage("Idempotency-Key", f"is longer than {most} characters", "A list needs room for places.")
     return [
         one if one.idempotency_key is not None else replace(one, idempotency_key=f"{key}/{index}")
         for index, one in enumerate(batch)

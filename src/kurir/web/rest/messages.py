@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +18,7 @@ from kurir.services.receipts import Receipt
 from kurir.telegram.files import InputFile
 
 from .answers import Reply, reply
-from .asked import Asked, Unsupported, parse
+from .asked import Asked, Unsupported, load
 from .describe import (
     ADMIN,
     COUNT,
@@ -42,6 +42,8 @@ from .filters import Conditions, filter_parameters, filter_schema, from_body, fr
 from .incoming import header_key, keyed, keyed_batch, message, messages
 
 STEP = 500  # messages changed in one step
+PAGE_STEP = 50  # messages read in one step
+PAGE_BYTES = 8 << 20  # after which a page ends
 TAG = "Messages"
 
 
@@ -62,7 +64,7 @@ class Messages:
             return await self._post_multipart(asked)
         raw = await asked.raw_json(self.desk.body)
         named = any(mark in raw for mark in MARKS)
-        return await self._submit(parse(raw), header_key(asked.header(b"idempotency-key")), {} if named else None)
+        return await self._submit(await load(raw), header_key(asked.header(b"idempotency-key")), {} if named else None)
 
     async def _submit(self, given: Any, key: str | None, files: Mapping[str, InputFile] | None) -> Reply:
         """`files`: None where nothing in the body refers to a file."""
@@ -89,7 +91,7 @@ class Messages:
     async def _post_multipart(self, asked: Asked) -> Reply:
         key = header_key(asked.header(b"idempotency-key"))
         async with self.desk.parts(asked) as (texts, uploads):
-            given = parse(await _message_part(texts, uploads, self.desk.body))
+            given = await load(await _message_part(texts, uploads, self.desk.body))
             found = [message(given)] if type(given) is not list else messages(given)
             try:
                 wanted = referred([one.params for one in found])
@@ -116,9 +118,25 @@ class Messages:
         return await self.found(from_query(asked.query(), self.kurir.bots, self.clock.now()))
 
     async def found(self, conditions: Conditions) -> Reply:
-        """A page of messages."""
-        page = await self.kurir.find(**conditions, with_attempts=True)
-        return reply({"items": [self.shown(record) for record in page.items], "next": page.next})
+        """A page of messages: as many as asked for, or fewer when they are large, and at least one if there is one."""
+        left, size = conditions.pop("limit"), 0
+        items: list[Json] = []
+        while True:
+            conditions["limit"] = min(left, PAGE_STEP)
+            page = await self.kurir.find(**conditions, with_attempts=True)
+            fit = _fitting(page.items, PAGE_BYTES - size)
+            if fit < len(page.items):
+                if items and not fit:
+                    break  # the next page begins with this step
+                conditions["limit"] = left = max(1, fit)
+                page = await self.kurir.find(**conditions, with_attempts=True)
+            items += [self.shown(record) for record in page.items]
+            size += sum(map(_size, page.items))
+            left -= len(page.items)
+            conditions["cursor"] = page.next
+            if page.next is None or left <= 0:
+                break
+        return reply({"items": items, "next": conditions["cursor"]})
 
     def shown(self, record: Record) -> Json:
         """A message as REST tells it: `bot` is the name in the settings."""
@@ -164,6 +182,20 @@ class Messages:
         return reply({"count": await self.kurir.change_all(change, **conditions, limit=STEP)})
 
 
+def _size(record: Record) -> int:
+    """Bytes it has in an answer, about."""
+    return 1000 + len(record.params) + len(record.result or b"")
+
+
+def _fitting(records: Sequence[Record], room: int) -> int:
+    """How many of them have room in so many bytes."""
+    for number, record in enumerate(records):
+        room -= _size(record)
+        if room < 0:
+            return number
+    return len(records)
+
+
 def _deep() -> InvalidMessage:
     return InvalidMessage("params", "are nested too deeply", "Send fewer levels.")
 
@@ -195,8 +227,8 @@ _ONE_OR_MANY: Json = {
 _ACCEPTED: Json = {"oneOf": [ref("Accepted"), {"type": "array", "items": ref("Accepted")}]}
 _KEY = parameter(
     "Idempotency-Key",
-    "The same key and body again is the same message. Of a list, each message without a key of its own gets this one, "
-    "`/` and its place.",
+    "The same key and body (`method`, `params`, files) again is the same message. Of a list, each message without a key "
+    "of its own gets this one, `/` and its place.",
     {"type": "string", "minLength": 1, "maxLength": 255},
     "header",
 )
@@ -251,7 +283,7 @@ def operations(m: Messages) -> list[Operation]:
     )
     listed = describe(
         "Messages, newest first",
-        "All given filters hold.",
+        f"All given filters hold. A page ends early at about {PAGE_BYTES >> 20} MB.",
         tag=TAG,
         parameters=[*filter_parameters(), LIMIT, CURSOR],
         answers={200: answer("A page.", page_of("Record"), {"items": [RECORD], "next": None})},

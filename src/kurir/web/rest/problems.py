@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 
 from kurir.core.errors import (
     InvalidMessage,
@@ -29,6 +32,10 @@ from .asked import Malformed, Unsupported
 TYPES = "/v1/docs#"  # and the kind: where it is explained
 FULL_RETRY = 60  # seconds until a full disk may have room again
 AWAY_RETRY = 5
+STOP_RETRY = 1  # the next process, or another one, is soon there
+PROBLEM = b"application/problem+json"
+
+Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 
 class NoRoute(KurirError):
@@ -49,6 +56,13 @@ class TooMuchAtOnce(KurirError):
     def __init__(self, what: str, remedy: str, retry_after: float) -> None:
         self.retry_after = retry_after
         super().__init__(what, remedy)
+
+
+class Stopping(KurirError):
+    """This process stops. What was asked may have been done, or not."""
+
+    def __init__(self) -> None:
+        super().__init__("this Kurir stops", "Ask again in a second; to hand over messages, with an idempotency key.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +88,7 @@ KINDS = (
     (InvalidMessage, Kind("invalid-field", 422, "A field is wrong")),
     (TooMany, Kind("too-many", 429, "Too many requests")),
     (TooMuchAtOnce, Kind("busy", 503, "No room for one more at the moment")),
+    (Stopping, Kind("stopping", 503, "This process stops")),
     (StoreFull, Kind("store-full", 503, "The store has no room")),
     (StoreError, Kind("store-away", 503, "The store is away")),
 )
@@ -92,13 +107,13 @@ def problem(error: Exception) -> Reply:
     if kind is INTERNAL or not isinstance(error, KurirError):
         body["detail"] = "it is written down in Kurir's log"
         body["remedy"] = "Try again; report it if it stays."
-        return Reply(kind.status, orjson.dumps(body), b"application/problem+json")
+        return Reply(kind.status, orjson.dumps(body), PROBLEM)
     field = getattr(error, "field", None)
     body["detail"] = redact(error.what)
     if field:
         body["field"] = field
     body["remedy"] = redact(error.remedy)
-    return Reply(kind.status, orjson.dumps(body), b"application/problem+json", _headers(error))
+    return Reply(kind.status, orjson.dumps(body), PROBLEM, _headers(error))
 
 
 def _headers(error: KurirError) -> tuple[tuple[bytes, bytes], ...]:
@@ -110,9 +125,43 @@ def _headers(error: KurirError) -> tuple[tuple[bytes, bytes], ...]:
         return ((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))),)
     if isinstance(error, StoreError):
         return ((b"retry-after", b"%d" % (FULL_RETRY if isinstance(error, StoreFull) else AWAY_RETRY)),)
+    if isinstance(error, Stopping):
+        return ((b"retry-after", b"%d" % STOP_RETRY), (b"connection", b"close"))
     if isinstance(error, TooLarge):
         return ((b"connection", b"close"),)  # its body is not read
     return ()
+
+
+# ---------------------------------------------------------------- paths that are not ours
+
+
+def handlers() -> dict[int | type[Exception], Handler]:
+    """For a Starlette application: no route, no such HTTP method and errors nobody expected, as problems."""
+    return {404: _no_route, 405: _not_that_way, 500: _internal}
+
+
+async def _no_route(request: Request, _: Exception) -> Response:
+    return _response(nothing_at(request.url.path))
+
+
+async def _not_that_way(request: Request, error: Exception) -> Response:
+    headers = error.headers if isinstance(error, HTTPException) else None
+    allowed = (headers or {}).get("Allow", "GET")
+    return _response(NotThatWay(request.method, allowed.split(", ")))
+
+
+async def _internal(_: Request, error: Exception) -> Response:
+    return _response(error)
+
+
+def _response(error: Exception) -> Response:
+    reply = problem(error)
+    headers = {name.decode(): value.decode() for name, value in reply.headers}
+    return Response(reply.body, reply.status, headers, PROBLEM.decode())
+
+
+def nothing_at(path: str) -> NoRoute:
+    return NoRoute(f"there is nothing at {path[:200]}", "See /v1/docs for what there is.")
 
 
 def unknown_field(name: str, known: Iterable[str], where: str = "") -> InvalidMessage:

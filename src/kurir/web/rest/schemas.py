@@ -215,6 +215,7 @@ def schemas() -> Json:
                 },
                 "paused": {**BOOLEAN, "description": "Until resumed."},
                 "silent_until": {**_WHEN, "description": "It hears nothing before: a pause, or Telegram's wish."},
+                "paused_why": {"type": ["string", "null"], "description": "The reason given with the pause."},
                 "head": {"type": ["string", "null"], "description": "The message whose turn it is."},
                 "suppressed": {"type": ["string", "null"], "description": "Why nobody writes to it."},
                 "suppressed_at": _WHEN,

@@ -70,7 +70,7 @@ class Suppressions:
         if not isinstance(reason, str) or not 0 < len(reason) <= MOST_REASON:
             raise InvalidMessage("reason", f"is no text to {MOST_REASON} characters", "Say why.")
         bot = any_bot(given["bot"], self.kurir.bots) if "bot" in given else self.kurir.bots.resolve(None)
-        await self.kurir.store.suppress(bot, name, reason, self.clock.now())
+        await self.kurir.suppress(bot, name, reason)
         page = await self.kurir.store.lanes(LaneQuery(bot=bot, chat=name, limit=1))
         lane = page.items[0] if page.items else Lane(bot, name, suppressed=reason, suppressed_at=self.clock.now())
         return reply(self._shown(lane), 201)
