@@ -43,7 +43,6 @@ class Doors:
         self._rest = Rest(kurir, allowance=allowance(kurir.settings.rest_rate)) if api else None
         routes = health.routes(kurir, self._metrics)
         self._others = Starlette(routes=list(routes), exception_handlers=handlers())
-        kurir.direct  # noqa: B018 - it listens from here on
         self._gateway: Gateway | None = None
         self._downloads: Downloads | None = None
         if api:
