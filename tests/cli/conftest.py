@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import pytest
 
 from kurir.cli import main
 from kurir.simulator.harness import Telegram
+from tests.serving import free_port
 
 PATIENCE = 15.0  # seconds
 
@@ -107,12 +107,6 @@ def spawn(cli: Cli) -> Iterator[Callable[..., Process]]:
         if process.popen.poll() is None:
             process.popen.kill()
         process.popen.communicate()
-
-
-def free_port() -> int:
-    """A port nobody listens on at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def until(condition: Callable[[], bool], what: str) -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from kurir.simulator.harness import Telegram
+from tests.serving import answers, free_port
 
 START = 30.0  # seconds within which it must be ready
 END = 10.0  # seconds within which it must have ended after SIGTERM
@@ -38,7 +37,7 @@ def gateway_to(telegram: Telegram, folder: Path, bot: str = "") -> Iterator[Gate
     an error, or does not end when told.
     """
     (folder / "kurir.toml").write_text(f'{RETRIES}[bots.only]\ntoken = "{telegram.token}"\n{bot}')
-    listen = f"127.0.0.1:{_free_port()}"
+    listen = f"127.0.0.1:{free_port()}"
     with (folder / "kurir.log").open("w+b") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "kurir", "serve"],
@@ -67,24 +66,10 @@ def _environ(telegram: Telegram, folder: Path, listen: str) -> dict[str, str]:
 
 def _await_ready(url: str, process: subprocess.Popen[bytes], folder: Path) -> None:
     end = time.monotonic() + START
-    while not _answers(url):
+    while not answers(url):
         assert process.poll() is None, f"it ended with {process.returncode}: {_tail(folder)}"
         assert time.monotonic() < end, f"not ready after {START} s: {_tail(folder)}"
         time.sleep(0.05)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
 
 
 def _assert_no_error(folder: Path) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
-import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from kurir.simulator.harness import Telegram
+from tests.serving import answers, free_port
 
 API_KEY = "a-key-of-the-environment"
 START = 30.0  # seconds within which a process must be ready
@@ -21,7 +20,7 @@ class Process:
     """One command, with its store and its log in `folder`. Several may share a store."""
 
     def __init__(self, telegram: Telegram, folder: Path, *args: str) -> None:
-        self.listen = f"127.0.0.1:{_free_port()}"
+        self.listen = f"127.0.0.1:{free_port()}"
         self.url = f"http://{self.listen}"
         self._telegram = telegram
         self._folder = folder
@@ -37,7 +36,7 @@ class Process:
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         async with asyncio.timeout(START):
-            while not await asyncio.to_thread(_answers, f"{self.url}/health/live"):
+            while not await asyncio.to_thread(answers, f"{self.url}/health/live"):
                 assert self._process.returncode is None, self.log
                 await asyncio.sleep(0.05)
 
@@ -100,17 +99,3 @@ async def running(telegram: Telegram, folder: Path, *args: str) -> AsyncIterator
         yield process
     finally:
         await process.kill()
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-        return port

@@ -240,3 +240,14 @@ async def test_a_stream_of_edits_goes_out_in_few_calls_and_all_clients_get_the_l
     assert door.telegram.texts(CHAT) == ["word 20"]
     calls = [call for call in door.telegram.calls("editMessageText") if call.status == 200]
     assert len(calls) <= 2
+
+
+async def test_where_nothing_can_stand_in_the_bots_own_wait_counts(telegram: Telegram, tmp_path: Path) -> None:
+    bot = make_bot("shop", telegram.token, entry={"wait": 0.2, "respond_async": True})
+    telegram.outage(60)
+    async with opened(telegram, tmp_path, settings=Settings(bots=(bot,))) as door:
+        async with asyncio.timeout(5):
+            for prefer in (None, "respond-async"):
+                assert_late(
+                    await door.ask("createChatInviteLink", {"chat_id": -100, "name": str(prefer)}, prefer=prefer)
+                )

@@ -236,16 +236,16 @@ class Gateway:
         if prefer.respond_async or prefer.wait is not None:
             headers = (*headers, (b"preference-applied", prefer.applied()))
         asynchronously = prefer.respond_async or bot.respond_async
+        own = bot.wait if bot.wait is not None else self._kurir.settings.gateway_wait
         wait = prefer.wait
         if wait is None:
-            own = bot.wait if bot.wait is not None else self._kurir.settings.gateway_wait
             wait = 0.0 if prefer.respond_async else own
         instead = None
         if asynchronously:
             me = self._kurir.direct.me(bot.id)
             instead = standin(request.method, request.params, accepted.seq, self._kurir.clock.now(), me)
             if instead is None and prefer.wait is None:
-                wait = self._kurir.settings.gateway_wait  # nothing could stand in for the result: it is waited for
+                wait = own  # nothing could stand in for the result: it is waited for
             elif not wait and not accepted.state.final:
                 return answers.done(instead, headers) if instead is not None else answers.later(accepted.id, 0, headers)
         try:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from kurir.core.methods import METHODS, Kind, album_items, canonical
-from kurir.core.placeholders import STEP, placeholder
+from kurir.core.placeholders import STEP, placeholder, wanted_items
 
 _MESSAGE: Final = frozenset(
     name for name, kind in METHODS.items() if kind is Kind.SEND and name.startswith("send") and name != "sendGift"
@@ -52,7 +52,7 @@ def standin(
     if name == "copyMessage":
         return orjson.dumps({"message_id": placeholder(seq)})
     if name in ("copyMessages", "forwardMessages"):
-        items = _count(params.get("message_ids"))
+        items = wanted_items(name, params) or 0
         if not 0 < items <= STEP:
             return None
         return orjson.dumps([{"message_id": placeholder(seq, item)} for item in range(items)])
@@ -89,12 +89,3 @@ def _integer(value: object) -> int:
         return int(str(value).strip())
     except ValueError:
         return 0
-
-
-def _count(ids: object) -> int:
-    if isinstance(ids, str):
-        try:
-            ids = orjson.loads(ids)
-        except orjson.JSONDecodeError:
-            return 0
-    return len(ids) if isinstance(ids, list) else 0
