@@ -2,7 +2,8 @@
 
 `Store` keeps facts; its contract is written here once and tested over every store by `tests/contract`. Its verbs are
 thirteen, one more than a port should have: people look at lanes (`lanes`), and nothing else tells what holds a chat back.
-`KeyStore`, a port of its own that every store also serves, keeps the API keys of the doors.
+Smaller ports stand beside it: `KeyStore` (the API keys of the doors) and `Roster` (which processes send) are served by every
+store; `TimeKeeper` and `BlobStore` by those that several machines share; `Joining` by those that speak SQL.
 `Transport` makes one HTTP call. `Clock` tells time and sleeps. A `Listener` hears frozen events.
 """
 
@@ -284,6 +285,9 @@ class Store(Protocol):
     async def submit(self, drafts: Sequence[Draft], now: float) -> list[Accepted]:
         """Keep all drafts or none, in this order. Answers in the same order.
 
+        A draft whose `id` the store knows already is the same submit once more (its answer was lost): it is answered as the
+        message stands, not as a duplicate, and nothing is kept twice.
+
         A known (bot, key) with the same digest answers the first message (duplicate); with another digest raises
         KeyConflict and keeps nothing; the same holds inside the batch. A draft to a suppressed chat is kept as dead with
         reason `suppressed: <why>`, unless `force`, which lifts the suppression. A draft to a chat that moved goes to the
@@ -297,7 +301,8 @@ class Store(Protocol):
     # -- 2
     async def lease(self, holder: str, bots: Sequence[int], until: float, now: float) -> list[Lease]:
         """Take or renew the right to each bot until `until`; `until <= now` gives it up. Answers the leases now held
-        by `holder`. A lease is taken when nobody holds it, it ran out, or the store can tell that its holder is dead.
+        by `holder`. A lease is taken when nobody holds it, it ran out, or the store can tell that its holder is dead. A
+        store with a clock of its own counts `until - now` seconds by that, whatever the caller's clock says.
         A change of holder raises the token; the same holder keeps it. Unknown bots are created. With no
         bots it writes a sign of life, where there is something to write to: what it raises, every write would."""
         ...
@@ -397,4 +402,76 @@ class KeyStore(Protocol):
 
     async def revoke_key(self, id: str, now: float) -> bool:
         """The key opens nothing from now on. False when there is no such key, or it was revoked before."""
+        ...
+
+
+# ---------------------------------------------------------------- beside the store
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A process that sends, as the store knows it."""
+
+    holder: str  # as in its leases
+    until: float  # Unix seconds: taken for alive until then
+    bots: tuple[int, ...]  # those it could send for
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """Who is there. `holders`: bot -> holder of its lease, of those leases that hold."""
+
+    workers: tuple[Worker, ...]  # alive, by holder
+    holders: Mapping[int, str]
+
+
+class Roster(Protocol):
+    """Which processes send, so that they can share the bots. Errors: `StoreError` and its children."""
+
+    async def attend(self, holder: str, bots: Sequence[int], until: float, now: float) -> Roll:
+        """`holder` is alive until `until` and could send for `bots` (`until <= now`: it leaves); answers who else is. Time
+        is the store's own, as for leases; a holder that the store can tell is dead is not listed."""
+        ...
+
+
+class TimeKeeper(Protocol):
+    """A store that several machines share also keeps their time: their own clocks may be minutes apart."""
+
+    @property
+    def clock(self) -> Clock:
+        """The store's time: the machine's until `open`, then as last learned from the store and counted on from there by
+        a clock that nobody sets."""
+        ...
+
+
+class BlobStore(Protocol):
+    """Files in the store itself, by SHA-256, for couriers on other machines. Errors: `StoreError` and its children."""
+
+    async def put_blob(self, sha256: str, path: Path, now: float) -> None:
+        """Keep the bytes of the file at `path`; durable when it returns. One that is there is marked as used `now`."""
+        ...
+
+    async def get_blob(self, sha256: str, path: Path) -> bool:
+        """Write the bytes to `path`, never holding more than a piece of them. False when there is no such blob."""
+        ...
+
+    async def drop_blobs(self, sha256s: Sequence[str], before: float) -> int:
+        """Remove those last used before `before`; answers how many went."""
+        ...
+
+    async def blobs(self, before: float) -> list[str]:
+        """Those last used before `before`."""
+        ...
+
+
+class Joining(Protocol):
+    """Submit inside a transaction of the caller's own: the messages exist iff it commits."""
+
+    async def submit_within(self, connection: Any, drafts: Sequence[Draft], now: float) -> list[Accepted]:
+        """As `Store.submit`, on the caller's connection; neither commits nor rolls back. Raises InvalidMessage for a
+        connection it does not know, or of another database."""
+        ...
+
+    def submit_within_sync(self, connection: Any, drafts: Sequence[Draft], now: float) -> list[Accepted]:
+        """The same for connections that block."""
         ...
