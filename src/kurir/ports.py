@@ -2,8 +2,9 @@
 
 `Store` keeps facts; its contract is written here once and tested over every store by `tests/contract`. Its verbs are
 thirteen, one more than a port should have: people look at lanes (`lanes`), and nothing else tells what holds a chat back.
-Smaller ports stand beside it: `KeyStore` (the API keys of the doors) and `Roster` (which processes send) are served by every
-store; `TimeKeeper` and `BlobStore` by those that several machines share; `Joining` by those that speak SQL.
+Smaller ports stand beside it: `KeyStore` (the API keys of the doors), `Roster` (which processes send) and `Portable` (all
+that is stored, to be carried elsewhere) are served by every store; `TimeKeeper` and `BlobStore` by those that several
+machines share; `Joining` by those that speak SQL.
 `Transport` makes one HTTP call. `Clock` tells time and sleeps. A `Listener` hears frozen events.
 """
 
@@ -14,11 +15,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from .core.events import Event
 from .core.message import Accepted, Attempt, Claim, Draft, Priority, Record, State
 from .core.outcome import Answer
+from .core.rows import AliasRow, BotRow, FileIdRow, LaneRow, MessageRow, Section, SequenceRow
 
 Listener = Callable[[Event], None]
 KEY_LIFE = 7 * 86400.0  # seconds an idempotency key lives at least after its message ended
@@ -66,10 +68,16 @@ class Call:
     parts: tuple[Part, ...] = ()
     timeout: float | None = None  # seconds to wait for the answer; None = the transport's own
     test: bool = False  # the bot lives in Telegram's test environment
+    may_leave: Callable[[], bool] | None = field(default=None, repr=False, compare=False)  # asked last of all
+
+
+class Withheld(Exception):
+    """`Call.may_leave` said no: nothing of the call has left."""
 
 
 class Transport(Protocol):
-    """One HTTP call. Never raises for what the network or Telegram does: that is the `Answer`.
+    """One HTTP call. Never raises for what the network or Telegram does: that is the `Answer`. Raises Withheld if
+    `may_leave`, asked with nothing between it and the first byte, says no.
 
     Cancelling a call abandons it: the request may or may not have arrived.
     """
@@ -425,6 +433,7 @@ class Roll:
     holders: Mapping[int, str]
 
 
+@runtime_checkable
 class Roster(Protocol):
     """Which processes send, so that they can share the bots. Errors: `StoreError` and its children."""
 
@@ -434,6 +443,7 @@ class Roster(Protocol):
         ...
 
 
+@runtime_checkable
 class TimeKeeper(Protocol):
     """A store that several machines share also keeps their time: their own clocks may be minutes apart."""
 
@@ -444,6 +454,7 @@ class TimeKeeper(Protocol):
         ...
 
 
+@runtime_checkable
 class BlobStore(Protocol):
     """Files in the store itself, by SHA-256, for couriers on other machines. Errors: `StoreError` and its children."""
 
@@ -461,6 +472,42 @@ class BlobStore(Protocol):
 
     async def blobs(self, before: float) -> list[str]:
         """Those last used before `before`."""
+        ...
+
+
+Row = SequenceRow | BotRow | LaneRow | AliasRow | MessageRow | FileIdRow | Day | ApiKey
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some rows of a section; `next` is the cursor of those that follow, None after the last."""
+
+    rows: tuple[Row, ...]
+    next: str | None = None
+
+
+class Portable(Protocol):
+    """All that is stored, as rows that any store can load. Errors: `StoreError` and its children."""
+
+    async def dump(self, section: Section, cursor: str | None = None, limit: int = 1000) -> Chunk:
+        """About `limit` rows of the section that follow `cursor` (a `Chunk.next` of this store; None: from the first), each
+        once, lanes in the order in which they came into being. What is added meanwhile may be left out, except messages:
+        those come in order of acceptance, the newest last. Changes nothing."""
+        ...
+
+    async def load(self, section: Section, rows: Sequence[Row]) -> None:
+        """Keep the rows, each in the place of its older copy (same bot, lane, message, ...) where there is one: doing it
+        again changes nothing, and puts right what broke off halfway. Order numbers are kept; those given out from now on
+        come behind them. A bot's fencing token never falls. What follows from the rows is brought up to date; a lane that
+        only messages tell of comes into being."""
+        ...
+
+    async def mark(self, mark: str | None) -> None:
+        """Remember a note about who fills this store, how far; None forgets it. No verb but `marked` heeds it."""
+        ...
+
+    async def marked(self) -> str | None:
+        """The note."""
         ...
 
 

@@ -55,6 +55,20 @@ def dump_metadata(metadata: Mapping[str, str] | None) -> str | None:
     return orjson.dumps(dict(metadata)).decode() if metadata else None
 
 
+_FINE = 1024  # places between two order numbers
+_BELOW = 2**52  # what was loaded keeps its place below all that is given out here
+
+
+def dump_pos(pos: float) -> int:
+    """A place that was given out elsewhere, where places are whole numbers: in the same order, before every order number."""
+    return round(pos * _FINE) - _BELOW
+
+
+def load_pos(kept: int) -> float:
+    """A place as it is told elsewhere."""
+    return (kept + _BELOW) / _FINE if kept < 0 else float(kept)
+
+
 def load_metadata(text: str | bytes | None) -> Mapping[str, str] | None:
     loaded: dict[str, str] | None = orjson.loads(text) if text else None
     return loaded

@@ -14,6 +14,7 @@ from .agenda import Agenda
 from .model import Message
 
 MAX_PAGE = 1000
+ENDS = (State.DELIVERED, State.DEAD, State.CANCELLED, State.EXPIRED)
 
 
 class Book:
@@ -27,12 +28,12 @@ class Book:
         self._ended = (Agenda(), Agenda())  # without a key, with one
         self._expiring = Agenda()  # of what waits
         self._days: dict[tuple[str, int], Counter[State]] = {}
-        self._last_seq = 0
+        self.last_seq = 0  # the greatest order number given out
 
     def next_seq(self) -> int:
         """A new order number."""
-        self._last_seq += 1
-        return self._last_seq
+        self.last_seq += 1
+        return self.last_seq
 
     def add(self, message: Message) -> None:
         """Keep a new message."""
@@ -44,14 +45,29 @@ class Book:
             self._expiring.put(message.seq, (message.expires_at, message.seq))
         self._files.update({file.sha256: 1 for file in draft.files})
 
+    def restore(self, message: Message) -> None:
+        """Keep a message that lived elsewhere; days are told apart from it."""
+        in_order = not self.messages or message.seq > next(reversed(self.messages))
+        self.add(message)
+        if message.state.final:
+            self._expiring.drop(message.seq)
+            self._ended[message.draft.key is not None].put(message.seq, (message.ended_at or 0.0, message.seq))
+        if not in_order:
+            self.messages = dict(sorted(self.messages.items()))
+
+    def restore_day(self, day: Day) -> None:
+        """What ended on one day elsewhere."""
+        counts = zip(ENDS, (day.delivered, day.dead, day.cancelled, day.expired), strict=True)
+        self._days[day.day, day.bot] = Counter(dict(counts))
+
     def remove(self, message: Message) -> list[str]:
-        """Forget a final message. Answers the files that only it referred to."""
+        """Forget a message. Answers the files that only it referred to."""
         draft = message.draft
         del self.messages[message.seq], self._by_id[draft.id]
         if draft.key is not None:
             del self._by_key[draft.bot, draft.key]
-        for ended in self._ended:
-            ended.drop(message.seq)
+        for agenda in (*self._ended, self._expiring):
+            agenda.drop(message.seq)
         orphans = []
         for sha256 in dict.fromkeys(file.sha256 for file in draft.files):
             self._files[sha256] -= 1
@@ -93,7 +109,7 @@ class Book:
         """What ended on each of the last `most` days that had any, oldest first."""
         last = sorted({day for day, _ in self._days})[-most:]
         return tuple(
-            Day(id, day, *(ended[s] for s in (State.DELIVERED, State.DEAD, State.CANCELLED, State.EXPIRED)))
+            Day(id, day, *(ended[state] for state in ENDS))
             for (day, id), ended in sorted(self._days.items(), key=lambda item: item[0])
             if day in last and bot in (None, id)
         )

@@ -19,6 +19,10 @@ class Keys:
             raise StoreError(f"an API key {key.id}, or one with its secret, exists already", "Make another one.")
         self._by_id[key.id] = key
 
+    def restore(self, key: ApiKey) -> None:
+        """Keep a key as it is told."""
+        self._by_id[key.id] = key
+
     def all(self) -> list[ApiKey]:
         return sorted(self._by_id.values(), key=lambda key: key.created_at)
 

@@ -31,6 +31,10 @@ class Lanes:
             bot = self.bots[id] = Bot(id)
         return bot
 
+    def held(self, now: float) -> list[Bot]:
+        """Bots with a lease that holds."""
+        return [bot for _, bot in sorted(self.bots.items()) if bot.holder is not None and bot.until > now]
+
     def today(self, bot: int, chat: str) -> str:
         """What the chat is called today."""
         return self._aliases.get((bot, chat), chat)
@@ -52,6 +56,36 @@ class Lanes:
     def of(self, message: Message) -> Lane:
         """The lane of a message."""
         return self.lane(message.draft.bot, message.draft.chat)
+
+    def all(self) -> list[Lane]:
+        """Every lane, in the order in which they came into being."""
+        return list(self._by_id.values())
+
+    def aliases(self) -> list[tuple[int, str, str]]:
+        """(bot, name it had, name today) of the chats that moved."""
+        return sorted((bot, old, new) for (bot, old), new in self._aliases.items())
+
+    # ------------------------------------------------------------ from elsewhere
+
+    def restore(self, message: Message, later: bool) -> None:
+        """A waiting message takes the place it had elsewhere; in flight if it has a token."""
+        lane = self.of(message)
+        self._join(lane, message)
+        if message.token is not None:
+            lane.flying = self.bot(lane.bot).flying[message.seq] = message
+        else:
+            self._queue(lane, message, later)
+        self.place(lane, lane.since or message.draft.accepted_at)
+
+    def restore_alias(self, bot: int, chat: str, moved_to: str) -> None:
+        """A chat moved; a lane it still has here goes with it."""
+        lane = self._by_chat.get((bot, chat))
+        if lane is None:
+            self._aliases[bot, chat] = moved_to
+            return
+        if lane.flying is not None:
+            self.stand_back(lane.flying, lane.since, later=False)
+        self.move(lane, moved_to, lane.since)
 
     # ------------------------------------------------------------ for people
 

@@ -19,7 +19,7 @@ class Message:
 
     draft: Draft
     seq: int
-    pos: int  # place in the lane's order: `seq`, unless it took another's place or was requeued
+    pos: float  # place in the lane's order: `seq`, unless it took another's place or was requeued
     due_at: float
     expires_at: float | None
     state: State = State.WAITING

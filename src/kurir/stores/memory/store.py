@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from kurir.core.errors import KeyConflict, StoreError, StoreFull
+from kurir.core.errors import KeyConflict, StoreFull
 from kurir.core.message import Accepted, Attempt, Claim, Draft, State
+from kurir.core.rows import Section
 from kurir.ports import (
     ApiKey,
     Cancel,
     Change,
+    Chunk,
     Claimed,
     Expire,
     LanePage,
@@ -23,17 +25,21 @@ from kurir.ports import (
     Purge,
     Query,
     Requeue,
+    Roll,
+    Row,
     Settlement,
     Stats,
 )
 
 from .book import MAX_PAGE, Book, parse_cursor
+from .dump import Cargo
 from .keys import Keys
 from .lanes import Lanes
+from .leases import RECENT, lease_of
 from .model import Bot, Lane, Message, claim_of, record_of, stats_of
 from .watchers import Watchers
+from .workers import Workers
 
-RECENT = 60.0  # seconds of attempts that a new holder is told of
 LANE_REST = 3600.0  # seconds for which an empty lane keeps what its chat was paused until
 ALLOWED: dict[type[Change], tuple[State, ...]] = {
     Cancel: (State.WAITING,),
@@ -54,8 +60,10 @@ class MemoryStore:
         self._book = Book()
         self._lanes = Lanes()
         self._keys = Keys()
+        self._workers = Workers()
         self._file_ids: dict[tuple[int, str], dict[str, str]] = {}  # (bot, sha256) -> kind -> file_id
         self._watchers = Watchers()
+        self._cargo = Cargo(self._book, self._lanes, self._keys, self._file_ids)
 
     async def open(self) -> None:
         """Nothing to prepare."""
@@ -76,6 +84,8 @@ class MemoryStore:
         keys: dict[tuple[int, str], tuple[str, bytes | None]] = {}
         ids: dict[str, None] = {}
         for draft in drafts:
+            if draft.id in ids or self._book.by_id(draft.id):  # the same submit once more
+                continue
             if draft.key is not None:
                 known = self._book.by_key(draft)
                 mine = (known.draft.id, known.draft.digest) if known else (draft.id, draft.digest)
@@ -84,13 +94,13 @@ class MemoryStore:
                     raise KeyConflict(draft.key, first[0])
                 if first[0] != draft.id or known:
                     continue
-            if draft.id in ids or self._book.by_id(draft.id):
-                raise StoreError(f"a message {draft.id} exists already", "Give each message an id of its own.")
             ids[draft.id] = None
         if self.cap is not None and len(self._book.messages) + len(ids) > self.cap:
             raise StoreFull(f"the store is capped at {self.cap} messages", "Prune it, or raise the cap.")
 
     def _accept(self, draft: Draft, now: float) -> Accepted:
+        if same := self._book.by_id(draft.id):
+            return Accepted(draft.id, same.shown_state, seq=same.seq)
         if known := self._book.by_key(draft):
             return Accepted(known.draft.id, known.shown_state, duplicate=True, seq=known.seq)
         lane = self._lanes.lane(draft.bot, draft.chat)
@@ -141,28 +151,13 @@ class MemoryStore:
                 bot.holder, bot.token = holder, bot.token + 1
             if bot.holder == holder:
                 bot.until = until
-                held.append(self._lease_of(bot, new, now))
+                held.append(lease_of(bot, new, now, self._book, self._lanes))
         return held
 
-    def _lease_of(self, bot: Bot, new: bool, now: float) -> Lease:
-        orphans = [message for message in bot.flying.values() if message.token != bot.token]
-        newest = max((message.token or 0 for message in orphans), default=0)
-        last = [message.draft.id for message in orphans if message.token == newest]
-        lone = last[0] if new and len(last) == 1 else None
-        recent = tuple(self._recent(bot, now)) if new else ()
-        assert bot.holder is not None
-        return Lease(
-            bot.id, bot.holder, bot.token, bot.until, bot.paused_until, bot.paused_why, bool(orphans), lone, recent
-        )
-
-    def _recent(self, bot: Bot, now: float) -> Iterator[tuple[str, float]]:
-        found = [
-            (started_at, self._lanes.of(message).chat)
-            for started_at, _, seq in bot.recent
-            if started_at > now - RECENT and (message := self._book.messages.get(seq))
-        ]
-        for started_at, chat in sorted(found):
-            yield chat, started_at
+    async def attend(self, holder: str, bots: Sequence[int], until: float, now: float) -> Roll:
+        if self._workers.attend(holder, bots, until, now):
+            self._watchers.changed()
+        return Roll(self._workers.alive, {bot.id: bot.holder for bot in self._lanes.held(now) if bot.holder})
 
     async def claim(self, lease: Lease, now: float, limit: int, low: int = 0) -> Claimed:
         bot = self._lanes.bot(lease.bot)
@@ -325,6 +320,21 @@ class MemoryStore:
         revoked = self._keys.revoke(id, now)
         self._watchers.changed()
         return revoked
+
+    # ------------------------------------------------------------ carrying all of it elsewhere
+
+    async def dump(self, section: Section, cursor: str | None = None, limit: int = 1000) -> Chunk:
+        return self._cargo.dump(section, cursor, limit)
+
+    async def load(self, section: Section, rows: Sequence[Row]) -> None:
+        self._cargo.load(rows)
+        self._watchers.changed()
+
+    async def mark(self, mark: str | None) -> None:
+        self._cargo.mark = mark
+
+    async def marked(self) -> str | None:
+        return self._cargo.mark
 
     # ------------------------------------------------------------ steer, suppress
 

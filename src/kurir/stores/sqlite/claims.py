@@ -12,7 +12,7 @@ from kurir.ports import Claimed, Lease, Settlement
 from kurir.stores.codec import load_files, load_options
 
 from . import lanes
-from .submit import check_keys, submit
+from .submit import check_keys, submit_again
 from .transaction import CODE_OF, Code, Q, Transaction
 
 _PRIORITIES = tuple(Priority)
@@ -326,4 +326,4 @@ def _consequences(tx: Transaction, s: Settlement, now: float) -> None:
     for sha256, kind, file_id in s.file_ids:
         tx.db.execute(Q["learn_file_id"], (claim.bot, sha256, kind, file_id))
     if s.follow_ups:
-        submit(tx, s.follow_ups, now)
+        submit_again(tx, s.follow_ups, now)

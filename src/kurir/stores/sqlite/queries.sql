@@ -8,9 +8,17 @@ SELECT last FROM sequence
 -- name: set_last_seq
 UPDATE sequence SET last = ?
 
+-- Changes nothing: makes a transaction of somebody else's the one that writes, before it reads.
+-- name: take_write_lock
+UPDATE sequence SET last = last
+
 -- name: message_by_key
 SELECT m.id, m.digest, m.state, l.token IS NOT NULL AND l.head = m.seq, m.seq
 FROM message m JOIN lane l ON l.id = m.lane WHERE m.bot = ? AND m.key = ?
+
+-- name: message_by_id
+SELECT m.state, l.token IS NOT NULL AND l.head = m.seq, m.seq
+FROM message m JOIN lane l ON l.id = m.lane WHERE m.id = ?
 
 -- name: lane_to_enter
 SELECT id, waiting, prio, token, chat_at, moved_to, suppressed FROM lane WHERE bot = ? AND chat = ?
@@ -89,6 +97,21 @@ UPDATE lane SET chat_at = :until, chat_why = iif(:until > 0, :reason, NULL), nex
 
 -- name: sign_of_life
 UPDATE pulse SET at = ?
+
+-- ------------------------------------------------------------------ who sends
+
+-- name: workers
+SELECT holder, until, bots FROM worker ORDER BY holder
+
+-- name: worker_attends
+INSERT INTO worker (holder, until, bots) VALUES (?, ?, ?)
+ON CONFLICT (holder) DO UPDATE SET until = excluded.until, bots = excluded.bots
+
+-- name: worker_leaves
+DELETE FROM worker WHERE holder = ?
+
+-- name: leases
+SELECT id, holder FROM bot WHERE holder IS NOT NULL AND lease_until > ? ORDER BY id
 
 -- ------------------------------------------------------------------ claim
 

@@ -7,12 +7,15 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from kurir.core.errors import SchemaMismatch, StoreAway
 from kurir.core.message import Accepted, Claim, Draft
+from kurir.core.rows import Section
 from kurir.ports import (
     ApiKey,
     Change,
+    Chunk,
     Claimed,
     LanePage,
     LaneQuery,
@@ -20,12 +23,14 @@ from kurir.ports import (
     Page,
     Pruned,
     Query,
+    Roll,
+    Row,
     Settlement,
     Stats,
 )
 from kurir.stores.named import migrations
 
-from . import alter, claims, keys, reads
+from . import alter, claims, dump, joining, keys, reads, roster, sharing
 from .liveness import Liveness
 from .reader import LONGEST, Reader, is_short
 from .submit import Submit
@@ -35,7 +40,7 @@ WATCH_EVERY = 0.02  # seconds between two looks at whether another process has w
 
 
 class SqliteStore:
-    """`ports.Store` and `ports.KeyStore` on one SQLite file.
+    """`ports.Store`, `ports.KeyStore` and `ports.Roster` on one SQLite file.
 
     `inline`: every verb runs at once in the calling thread and leases end by time alone, so that a simulation replays
     exactly; not for production.
@@ -121,11 +126,29 @@ class SqliteStore:
         self._changed.set()
         return accepted
 
+    async def submit_within(self, connection: Any, drafts: Sequence[Draft], now: float) -> list[Accepted]:
+        self._writes()
+        return await joining.submit_within(self.path, connection, drafts, now)
+
+    def submit_within_sync(self, connection: Any, drafts: Sequence[Draft], now: float) -> list[Accepted]:
+        self._writes()
+        return joining.submit_within_sync(self.path, connection, drafts, now)
+
     async def lease(self, holder: str, bots: Sequence[int], until: float, now: float) -> list[Lease]:
-        if not self._inline and until > now:
-            self._liveness.announce(holder)
-        is_dead = self._liveness.is_dead if not self._inline else lambda _: False
+        is_dead = self._announce(holder, until > now)
         return await self._writes().run(lambda tx: claims.lease(tx, holder, bots, until, now, is_dead))
+
+    async def attend(self, holder: str, bots: Sequence[int], until: float, now: float) -> Roll:
+        is_dead = self._announce(holder, until > now)
+        return await self._writes().run(lambda tx: roster.attend(tx, holder, bots, until, now, is_dead))
+
+    def _announce(self, holder: str, alive: bool) -> Callable[[str], bool]:
+        """Show that `holder` lives, if it does; answers what tells whether another one is dead."""
+        if self._inline:
+            return lambda _: False
+        if alive:
+            self._liveness.announce(holder)
+        return self._liveness.is_dead
 
     async def claim(self, lease: Lease, now: float, limit: int, low: int = 0) -> Claimed:
         return await self._writes().run(lambda tx: claims.claim(tx, lease, now, limit, low))
@@ -179,6 +202,19 @@ class SqliteStore:
         self._changed.set()
         return revoked
 
+    async def dump(self, section: Section, cursor: str | None = None, limit: int = 1000) -> Chunk:
+        return await self._reads(short=True).read(lambda db: dump.dump(db, section, cursor, limit))
+
+    async def load(self, section: Section, rows: Sequence[Row]) -> None:
+        await self._writes().run(lambda tx: dump.load(tx, section, rows))
+        self._changed.set()
+
+    async def mark(self, mark: str | None) -> None:
+        await self._writes().run(lambda tx: dump.mark(tx, mark))
+
+    async def marked(self) -> str | None:
+        return await self._reads(short=True).read(dump.marked)
+
     async def watch(self, timeout: float) -> None:
         """Own writes wake at once; other processes' within WATCH_EVERY."""
         loop = asyncio.get_running_loop()
@@ -207,11 +243,11 @@ class SqliteStore:
         return version
 
 
-def migrate(path: Path) -> None:
+def migrate(path: Path, package: str = f"{__package__}.migrations") -> None:
     """Bring the schema up to date, one migration a transaction. Raises SchemaMismatch when it is newer than we know."""
     db = connect(path)
     try:
-        scripts = migrations(f"{__package__}.migrations")
+        scripts = migrations(package)
         known = scripts[-1][0]
         for version, script in scripts:
             db.execute("BEGIN IMMEDIATE")  # another process may be migrating
@@ -222,6 +258,7 @@ def migrate(path: Path) -> None:
                     f"{path} has schema {present}; this Kurir knows up to {known}",
                     "Upgrade Kurir (`pip install -U kurir`); a newer one has used this file.",
                 )
+            sharing.check(db, path, present, scripts[0][1])
             if present < version:
                 for statement in _split(script):
                     db.execute(statement)

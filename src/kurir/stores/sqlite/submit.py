@@ -14,17 +14,21 @@ from .transaction import STATE_OF, Code, Q, Transaction
 
 
 class Submit:
-    """The verb as a step of the writer. Neighbours that are `simple` are carried out together: see `submit_together`."""
+    """The verb as a step of the writer. Neighbours that are `simple` are carried out together: see `submit_together`.
 
-    __slots__ = ("drafts", "now", "simple")
+    `again`: some of the drafts are in the store. The table's unique ids tell: nobody looks before they object.
+    """
 
-    def __init__(self, drafts: Sequence[Draft], now: float) -> None:
+    __slots__ = ("again", "drafts", "now", "simple")
+
+    def __init__(self, drafts: Sequence[Draft], now: float, *, again: bool = False) -> None:
         self.drafts = drafts
         self.now = now
-        self.simple = _all_simple(drafts)
+        self.again = again
+        self.simple = not again and _all_simple(drafts)
 
     def __call__(self, tx: Transaction) -> list[Accepted]:
-        return submit(tx, self.drafts, self.now)
+        return (submit_again if self.again else submit)(tx, self.drafts, self.now)
 
 
 def submit_together(tx: Transaction, steps: Sequence[Submit]) -> list[list[Accepted]]:
@@ -34,7 +38,8 @@ def submit_together(tx: Transaction, steps: Sequence[Submit]) -> list[list[Accep
 
 
 def submit(tx: Transaction, drafts: Sequence[Draft], now: float) -> list[Accepted]:
-    """See `ports.Store.submit`. Raises KeyConflict before anything is written."""
+    """See `ports.Store.submit`. Raises KeyConflict before anything is written; sqlite3.IntegrityError when a draft's id is
+    in the store already: after a rollback `submit_again` answers it."""
     if _all_simple(drafts):
         return _enter(tx, drafts, now)
     known = check_keys(tx, drafts)
@@ -51,13 +56,33 @@ def submit(tx: Transaction, drafts: Sequence[Draft], now: float) -> list[Accepte
     ]
 
 
+def submit_again(tx: Transaction, drafts: Sequence[Draft], now: float) -> list[Accepted]:
+    """The same for drafts whose ids may be known: those are answered as they stand. Raises KeyConflict before anything is
+    written."""
+    ids: set[str] = set()
+    fresh: list[Draft] = []
+    for draft in drafts:
+        if draft.id not in ids and _by_id(tx, draft) is None:
+            fresh.append(draft)
+        ids.add(draft.id)
+    check_keys(tx, fresh)
+    return [_by_id(tx, draft) or submit(tx, [draft], now)[0] for draft in drafts]
+
+
+def _by_id(tx: Transaction, draft: Draft) -> Accepted | None:
+    """The message that has the draft's id, as it stands."""
+    row = tx.db.execute(Q["message_by_id"], (draft.id,)).fetchone()
+    return Accepted(draft.id, State.SENDING if row[1] else STATE_OF[row[0]], False, row[2]) if row else None
+
+
 def _all_simple(drafts: Sequence[Draft]) -> bool:
     """None of them looks at what is stored already, but for its lane."""
     return not any(draft.key is not None or draft.coalesce or draft.force for draft in drafts)
 
 
 def check_keys(tx: Transaction, drafts: Sequence[Draft]) -> dict[int, Accepted]:
-    """The drafts whose key was seen before, in the store or earlier in the batch. Raises KeyConflict."""
+    """The drafts whose key was seen before, in the store or earlier in the batch; one that was kept under its own key is no
+    duplicate. Raises KeyConflict."""
     known: dict[int, Accepted] = {}
     in_batch: dict[tuple[int, str], Draft] = {}
     for index, draft in enumerate(drafts):
@@ -67,10 +92,11 @@ def check_keys(tx: Transaction, drafts: Sequence[Draft]) -> dict[int, Accepted]:
         if row:
             if row[1] != draft.digest:
                 raise KeyConflict(draft.key, row[0])
-            known[index] = Accepted(row[0], State.SENDING if row[3] else STATE_OF[row[2]], True, row[4])
+            state = State.SENDING if row[3] else STATE_OF[row[2]]
+            known[index] = Accepted(row[0], state, row[0] != draft.id, row[4])
             continue
         first = in_batch.setdefault((draft.bot, draft.key), draft)
-        if first is not draft:
+        if first.id != draft.id:
             if first.digest != draft.digest:
                 raise KeyConflict(draft.key, first.id)
             known[index] = Accepted(first.id, State.WAITING, True)

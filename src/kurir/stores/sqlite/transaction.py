@@ -68,6 +68,10 @@ class Transaction:
         self._last = first + n - 1
         return first
 
+    def reach_seq(self, last: int) -> None:
+        """Order numbers up to `last` are taken."""
+        self._last = max(self.last_seq(), last)
+
     def _row(self, bot: int) -> list[int]:
         row = self._tally.get(bot)
         if row is None:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kurir.core.errors import KurirError, StoreAway, StoreError, StoreFull
+from kurir.stores.commits import Commits
 
-from .commits import Commits
 from .submit import Submit, submit_together
 from .transaction import Transaction
 
@@ -176,6 +176,8 @@ class Writer:
                 self.commits.took(time.perf_counter() - committing)
         except Exception as error:
             self._roll_back()
+            if len(steps) == 1 and isinstance(error, sqlite3.IntegrityError) and (again := _again(steps[0])):
+                return self._one_transaction([again])
             failed = translate(error, self.path) if isinstance(error, sqlite3.Error) else error
             if len(steps) == 1 or _busy(error):
                 return [failed] * len(steps)
@@ -190,6 +192,11 @@ class Writer:
             self._lost = True
             with contextlib.suppress(sqlite3.Error):
                 self.db.close()
+
+
+def _again(step: Step) -> Submit | None:
+    """A submit that met an id of its own: the same one, with its eyes open."""
+    return Submit(step.drafts, step.now, again=True) if isinstance(step, Submit) and not step.again else None
 
 
 def _runs(steps: list[Step]) -> Iterator[list[Any]]:

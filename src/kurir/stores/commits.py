@@ -1,4 +1,4 @@
-"""How long the writer's commits took: what a histogram needs."""
+"""How long the commits took: what a histogram needs."""
 
 from __future__ import annotations
 
