@@ -1,0 +1,247 @@
+"""The way to the server: connections, scripts, time limits, and trying again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from redis.asyncio import ConnectionPool, Redis, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+
+from kurir.core.errors import InvalidSetting, KurirError, StoreAway
+from kurir.stores.breaker import Breaker
+from kurir.stores.clock import ServerClock
+from kurir.stores.commits import Commits
+
+from .address import CONNECT_SECONDS, FIELD, Address
+from .scripts import script
+from .troubles import translate
+
+T = TypeVar("T")
+Client = Redis | RedisCluster
+PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between tries of one call ...
+PATIENCE = 2.0  # ... that do not begin later than so many seconds after the first
+IDLE = 15  # seconds after which a connection is tried out before it is used
+TROUBLES = (RedisError, OSError, TimeoutError)
+
+
+class Link:
+    """One server, or one cluster of them.
+
+    `command` and `run` have a time limit and go through the breaker. What is lost on the way is tried again for some 1.5 s,
+    then StoreAway is raised: so a call must come out right if the server carries it out twice. It goes on, and is carried
+    out, when its caller is cancelled. Errors: `StoreError` and its children.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.cluster = False
+        self.commits = Commits()
+        self.clock = ServerClock()
+        self.breaker = Breaker(address.shown)
+        self._client: Client | None = None
+        self._room = asyncio.Semaphore(address.pool)
+        self._calls: set[asyncio.Task[Any]] = set()
+
+    @property
+    def is_open(self) -> bool:
+        return self._client is not None
+
+    # ---------------------------------------------------------------- life
+
+    async def open(self) -> None:
+        """Connect. Raises InvalidSetting for a URL that cannot work."""
+        client: Client | None = None
+        try:
+            client = self._connect()
+            info = await self._timed(client.info("cluster"))
+            if info.get("cluster_enabled"):
+                await client.aclose()
+                client = RedisCluster.from_url(
+                    self.address.url, max_connections=2 * self.address.pool, **self._options()
+                )
+                await self._timed(client.initialize())
+                self.cluster = True
+        except TROUBLES as error:
+            await _closed(client)
+            raise translate(error, self.address.shown) from None
+        except (ValueError, TypeError) as error:
+            await _closed(client)
+            remedy = "See the guide for what the URL can say."
+            raise InvalidSetting(FIELD, f"{self.address.shown}: {_plain(error)}", remedy) from None
+        self._client = client
+
+    def _connect(self, check_every: int = IDLE) -> Redis:
+        most = 2 * self.address.pool
+        pool = ConnectionPool.from_url(
+            self.address.url, max_connections=most, health_check_interval=check_every, **self._options()
+        )
+        return Redis.from_pool(pool)
+
+    def _options(self) -> dict[str, Any]:
+        options = {
+            "protocol": 2,
+            "socket_timeout": self.address.timeout,
+            "socket_connect_timeout": min(CONNECT_SECONDS, self.address.timeout),
+            "retry": Retry(NoBackoff(), 0),
+        }
+        return options if self.address.url.startswith("unix:") else {**options, "socket_keepalive": True}
+
+    async def close(self) -> None:
+        """Wait for the calls that are on their way, then disconnect."""
+        if self._calls:
+            await asyncio.wait(self._calls)
+        client, self._client = self._client, None
+        await _closed(client)
+
+    # ---------------------------------------------------------------- calls
+
+    async def command(self, *words: Any) -> Any:
+        """One command, about one key."""
+        return await self._passing(lambda client: client.execute_command(*words))
+
+    async def everywhere(self, *words: Any) -> list[Any]:
+        """One command to the server, or to each primary of the cluster."""
+
+        async def call(client: Client) -> list[Any]:
+            if isinstance(client, RedisCluster):
+                nodes = client.get_primaries()
+                return [await client.execute_command(*words, target_nodes=node) for node in nodes]
+            answer: Any = await client.execute_command(*words)
+            return [answer]
+
+        return await self._passing(call)
+
+    async def run(
+        self, name: str, keys: Sequence[str], args: Sequence[Any], *, writes: bool = True, again: Sequence[Any] = ()
+    ) -> Any:
+        """The script `lua/<name>.lua`; in a cluster all keys have one hash tag. `again` is added to `args` when it has to be
+        sent once more. `writes`: how long it takes counts as a commit."""
+        code = script(name)
+        words = [len(keys), *keys, *args]
+
+        async def call(client: Client) -> Any:
+            nonlocal words
+            started = time.perf_counter()
+            try:
+                try:
+                    answer = await self._execute(client, writes, "EVALSHA", code.sha, *words)
+                except NoScriptError:
+                    answer = await self._execute(client, writes, "EVAL", code.source, *words)
+            except (*TROUBLES, asyncio.CancelledError):
+                words = [len(keys), *keys, *args, *again]
+                raise
+            if writes:
+                self.commits.took(time.perf_counter() - started)
+            return answer
+
+        return await self._passing(call)
+
+    async def _execute(self, client: Client, writes: bool, *words: Any) -> Any:
+        if not (writes and self.address.wait_aof) or isinstance(client, RedisCluster):
+            return await client.execute_command(*words)
+        async with client.pipeline(transaction=False) as pipe:
+            for command in (words, ("WAITAOF", 1, 0, int(self.address.timeout * 1000))):
+                pipe.execute_command(*command)
+            answer, flushed = await pipe.execute(raise_on_error=False)
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(flushed, Exception):
+            raise flushed
+        if not flushed[0]:
+            raise TimeoutError("what was written is not on the server's disk yet")
+        return answer
+
+    # ---------------------------------------------------------------- trying again
+
+    async def _passing(self, call: Callable[[Client], Awaitable[T]]) -> T:
+        work = asyncio.create_task(self._pass(call))
+        self._calls.add(work)
+        work.add_done_callback(self._done)
+        return await asyncio.shield(work)
+
+    def _done(self, work: asyncio.Task[Any]) -> None:
+        self._calls.discard(work)
+        if not work.cancelled():
+            work.exception()  # its caller, if there is one still, is told
+
+    async def _pass(self, call: Callable[[Client], Awaitable[T]]) -> T:
+        if self._client is None:
+            raise StoreAway(f"{self.address.shown} is not open", "Use Kurir inside its `async with`.")
+        async with self.breaker.passing():
+            return await self._insist(self._client, call)
+
+    async def _insist(self, client: Client, call: Callable[[Client], Awaitable[T]]) -> T:
+        pauses = iter(PAUSES)
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return await self._timed(call(client))
+            except TROUBLES as error:
+                trouble = translate(error, self.address.shown)
+            if not isinstance(trouble, StoreAway):
+                raise trouble
+            await self._drop_idle(client)
+            pause = next(pauses, None)
+            if pause is None or time.monotonic() + pause > end:
+                raise trouble
+            await asyncio.sleep(pause)
+
+    async def _timed(self, answer: Awaitable[T]) -> T:
+        async with self._room, asyncio.timeout(self.address.timeout + CONNECT_SECONDS):
+            return await answer
+
+    async def _drop_idle(self, client: Client) -> None:
+        """Those that lie idle are no better than the one that broke, or lead to a server that has stepped down."""
+        if isinstance(client, Redis):
+            with contextlib.suppress(*TROUBLES):
+                await client.connection_pool.disconnect(inuse_connections=False)
+
+    # ---------------------------------------------------------------- hearing
+
+    async def hear(self, channel: str) -> AsyncIterator[bytes]:
+        """What is published there, on a connection of its own; b'' once it is heard. Raises StoreError when it breaks."""
+        client = self._connect(check_every=0)
+        silent = False
+        try:
+            async with client.pubsub() as pubsub:
+                await pubsub.subscribe(channel)
+                yield b""
+                while True:
+                    message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=IDLE)
+                    if message is not None:
+                        silent = False
+                        if message["type"] == "message":
+                            yield message["data"]
+                    elif silent:
+                        raise TimeoutError("it does not answer any more")
+                    else:
+                        silent = True
+                        await pubsub.ping()
+        except TROUBLES as error:
+            raise translate(error, self.address.shown) from None
+        finally:
+            await _closed(client)
+
+
+async def stop(task: asyncio.Task[Any] | None) -> None:
+    """End a task of ours. (More than one cancellation: `asyncio.wait_for` of Python 3.11 may swallow one.)"""
+    while task is not None and not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.1)
+
+
+async def _closed(client: Client | None) -> None:
+    if client is not None:
+        with contextlib.suppress(*TROUBLES, KurirError):
+            await client.aclose()
+
+
+def _plain(error: Exception) -> str:
+    """What redis-py says of an option that it does not know, without what only it knows."""
+    return str(error).replace("AbstractConnection.__init__() got an unexpected keyword argument", "does not know")
