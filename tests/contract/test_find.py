@@ -179,3 +179,10 @@ async def test_attempts_only_when_asked_for(post: Post) -> None:
     [without] = (await post.store.find(Query())).items
     [with_attempts] = (await post.store.find(Query(with_attempts=True))).items
     assert (len(without.attempts), len(with_attempts.attempts)) == (0, 1)
+
+
+async def test_what_is_asked_for_twice_is_told_once(post: Post) -> None:
+    answers = await post.submit(draft("a"), draft("b"))
+    seqs = (answers[0].seq, answers[1].seq, answers[1].seq)
+    assert await post.found(seqs=seqs, oldest_first=True) == ["a", "b"]
+    assert await post.found(ids=("b", "a", "b"), oldest_first=True) == ["a", "b"]

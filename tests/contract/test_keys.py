@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from kurir.core.errors import StoreError
 from kurir.ports import ApiKey, KeyStore
-from kurir.stores.sqlite import SqliteStore
 
 from .steps import T
+from .stores import Place
 
 
 def key(id: str = "k_1", *, at: float = 0.0, role: str = "send") -> ApiKey:
@@ -70,14 +69,14 @@ async def test_a_key_is_not_shown_with_its_digest(store: KeyStore) -> None:
     assert "digest" not in repr(await store.keys())
 
 
-async def test_keys_outlive_the_process(tmp_path: Path) -> None:
-    first = SqliteStore(tmp_path / "kurir.db")
+async def test_keys_are_seen_by_who_opens_the_store_later(place: Place) -> None:
+    first = place()
     await first.open()
     await first.add_key(key())
     await first.add_key(key("k_2"))
     await first.revoke_key("k_2", T)
     await first.close()
-    second = SqliteStore(tmp_path / "kurir.db")
+    second = place()
     await second.open()
     assert await second.keys() == [key(), replace(key("k_2"), revoked_at=T)]
     await second.close()

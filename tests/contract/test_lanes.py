@@ -295,3 +295,10 @@ async def test_a_bad_cursor_is_refused(post: Post, cursor: str) -> None:
     with pytest.raises(InvalidMessage) as refusal:
         await post.store.lanes(LaneQuery(cursor=cursor))
     assert refusal.value.field == "cursor"
+
+
+async def test_lanes_of_one_batch_come_into_being_in_its_order(post: Post) -> None:
+    keyed = draft("k", "a", key="k", digest=b"1")
+    await post.submit(draft("m", "b"), edit("e", chat="c"), keyed, draft("n", "d"), draft("o", "b", bot=2))
+    lanes = (await post.store.lanes(LaneQuery())).items
+    assert [(lane.bot, lane.chat) for lane in lanes] == [(1, "b"), (1, "c"), (1, "a"), (1, "d"), (2, "b")]

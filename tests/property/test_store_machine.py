@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,17 +29,21 @@ from kurir.ports import (
     Purge,
     Query,
     Requeue,
+    Roster,
     Settlement,
     Stats,
     Store,
 )
 from kurir.stores.memory import MemoryStore
 from kurir.stores.sqlite import SqliteStore
+from tests.contract.stores import STORES, Place, Places
 
-# What is compared with the memory store. `inline`: answers at once, leases end by time alone.
-STORES: dict[str, Callable[[Path], Store]] = {
-    "sqlite": lambda folder: SqliteStore(folder / "kurir.db", inline=True),
-}
+
+@contextmanager
+def inline_sqlite(folder: Path) -> Iterator[Place]:
+    """Answers at once; leases end by time alone."""
+    yield lambda: SqliteStore(folder / "kurir.db", inline=True)
+
 
 T = 1_700_000_000.0
 FOREVER = float("inf")
@@ -192,17 +197,20 @@ def plain(answer: Any) -> Any:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Drives the memory store and the others, in step."""
+    """Drives the memory store and another, in step."""
+
+    name: str
+    other: Places
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.folder = Path(tempfile.mkdtemp(prefix="kurir-machine-", dir=_ram()))
-        self.stores: list[tuple[str, Store]] = [("memory", MemoryStore())]
-        for name, make in sorted(STORES.items()):
-            (self.folder / name).mkdir()
-            self.stores.append((name, make(self.folder / name)))
+        self.places = ExitStack()
+        other = self.places.enter_context(type(self).other(self.folder))()
+        self.stores: list[tuple[str, Store]] = [("memory", MemoryStore()), (self.name, other)]
         self.now = T
+        self.batches: list[list[Draft]] = []  # the last that were submitted
         self.last_id = 0
         self.agreed = True
         self.leases: dict[tuple[str, int], list[Lease]] = {}  # as each store gave it
@@ -278,6 +286,17 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(batch=st.lists(shapes, min_size=1, max_size=6))
     def submit(self, batch: list[Shape]) -> None:
         drafts = [self.draft(shape) for shape in batch]
+        self.batches = [*self.batches[-9:], drafts]
+        self.hand_over(drafts)
+
+    @precondition(lambda self: self.batches)
+    @rule(data=st.data(), more=st.lists(shapes, max_size=2))
+    def submit_again(self, data: st.DataObject, more: list[Shape]) -> None:
+        """The answer to some had been lost."""
+        known = data.draw(some(self.batches), label="batch")
+        self.hand_over([*known, *map(self.draft, more)])
+
+    def hand_over(self, drafts: list[Draft]) -> None:
         answers = self.ask(lambda n, store: store.submit(drafts, self.now))
         if not isinstance(answers[0], KurirError):
             seqs = [tuple(accepted.seq for accepted in answer) for answer in answers]
@@ -289,6 +308,10 @@ class StoreMachine(RuleBasedStateMachine):
         answers = self.ask(lambda n, store: store.lease(holder, bots, self.now + seconds, self.now))
         for leases in zip(*answers, strict=True):
             self.leases[holder, leases[0].bot] = list(leases)
+
+    @rule(holder=some(HOLDERS), bots=some((BOTS, (1,), ())), seconds=some((-1.0, 30.0, 1e4)))
+    def attend(self, holder: str, bots: tuple[int, ...], seconds: float) -> None:
+        self.ask(lambda n, store: roster(store).attend(holder, bots, self.now + seconds, self.now))
 
     @rule(who=st.tuples(some(HOLDERS), some(BOTS)), limit=st.integers(0, 5), low=st.integers(0, 3))
     def claim(self, who: tuple[str, int], limit: int, low: int) -> None:
@@ -418,12 +441,18 @@ class StoreMachine(RuleBasedStateMachine):
         for _, store in self.stores:
             self.loop.run_until_complete(store.close())
         self.loop.close()
+        self.places.close()
         shutil.rmtree(self.folder)
 
 
 def _ram() -> str | None:
     """Flushing to a real disk proves nothing here and takes long."""
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+def roster(store: Store) -> Roster:
+    assert isinstance(store, Roster)
+    return store
 
 
 async def _by_id(claims: Awaitable[list[Claim]]) -> list[Claim]:
@@ -438,10 +467,17 @@ async def _answer(verb: Awaitable[Any]) -> Any:
         return error
 
 
-TestStores = StoreMachine.TestCase
-TestStores.settings = settings(
-    max_examples=250,
-    stateful_step_count=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
-)
+def machine(store: str, place: Places, examples: int) -> type[RuleBasedStateMachine.TestCase]:
+    made = type(f"{store.title()}Machine", (StoreMachine,), {"name": store, "other": staticmethod(place)})
+    made.TestCase.settings = settings(
+        max_examples=examples,
+        stateful_step_count=60,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+    )
+    return made.TestCase
+
+
+TestSqlite = machine("sqlite", inline_sqlite, 250)
+TestPostgres = machine("postgres", STORES["postgres"], 8)
+TestRedis = machine("redis", STORES["redis"], 16)

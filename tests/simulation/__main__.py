@@ -2,11 +2,14 @@
 
 python -m tests.simulation --seeds 10000 [--start N] [--jobs 2]
 python -m tests.simulation --seed N [--verbose] [--about m17]
+
+Memory and SQLite in turn, as the dice say, or `--store postgres`, on a private server.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import multiprocessing
 import sys
 import time
@@ -15,19 +18,21 @@ from collections import Counter
 from .invariants import check, judge
 from .run import Evidence, simulate
 from .scenario import draw
+from .stores import STORES
 
 
 def main(argv: list[str] | None = None) -> int:
     asked = _arguments().parse_args(argv)
     if asked.seed is not None:
-        return show(asked.seed, asked.verbose, asked.about)
-    return many(range(asked.start, asked.start + asked.seeds), asked.jobs)
+        return show(asked.seed, asked.store, asked.verbose, asked.about)
+    return many(range(asked.start, asked.start + asked.seeds), asked.store, asked.jobs)
 
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=200, help="how many")
     parser.add_argument("--start", type=int, default=0, help="the first")
+    parser.add_argument("--store", choices=sorted(STORES), help="another than the dice say")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--seed", type=int, help="only this one")
     parser.add_argument("--verbose", action="store_true", help="print the whole trace")
@@ -35,14 +40,14 @@ def _arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def many(seeds: range, jobs: int) -> int:
+def many(seeds: range, store: str | None, jobs: int) -> int:
     """Judge them all; the exit code says whether a promise broke."""
     began, done, cpu = time.monotonic(), 0, 0.0
     broken: Counter[str] = Counter()
     failing: list[int] = []
     start, end = ("\r", "") if sys.stdout.isatty() else ("", "\n")
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        for seed, found, seconds in pool.imap_unordered(judge, seeds, chunksize=4):
+        for seed, found, seconds in pool.imap_unordered(functools.partial(judge, store=store), seeds, chunksize=4):
             done, cpu = done + 1, cpu + seconds
             if found:
                 failing.append(seed)
@@ -56,13 +61,16 @@ def many(seeds: range, jobs: int) -> int:
     for promise, count in broken.most_common():
         print(f"  {count:5} {promise}")
     if failing:
-        print(f"replay one: python -m tests.simulation --seed {min(failing)} --verbose")
+        print(
+            f"replay one: python -m tests.simulation --seed {min(failing)} --verbose"
+            + (f" --store {store}" if store else "")
+        )
     return 1 if failing else 0
 
 
-def show(seed: int, verbose: bool, about: str | None) -> int:
+def show(seed: int, store: str | None, verbose: bool, about: str | None) -> int:
     """Play one seed and tell what happened."""
-    scenario = draw(seed)
+    scenario = draw(seed, store)
     print(f"seed {seed}: {scenario.describe()}")
     for thing in (*scenario.rules, *scenario.outages, *scenario.kills, *scenario.troubles):
         print(f"  {thing}")

@@ -24,11 +24,11 @@ def check(evidence: Evidence) -> list[Broken]:
     return [broken for one in CHECKS for broken in one(case)]
 
 
-def judge(seed: int) -> tuple[int, list[str], float]:
+def judge(seed: int, store: str | None = None) -> tuple[int, list[str], float]:
     """(seed, what is broken, CPU seconds)"""
     began = time.process_time()
     try:
-        found = [str(broken) for broken in check(simulate(draw(seed)))]
+        found = [str(broken) for broken in check(simulate(draw(seed, store)))]
     except Exception:
         found = [f"the simulation itself failed: {traceback.format_exc(limit=-4)}"]
     return seed, found, time.process_time() - began

@@ -12,7 +12,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -22,14 +22,18 @@ from kurir.core.errors import StoreAway, StoreError, StoreFull
 from kurir.core.events import Event
 from kurir.core.message import Accepted, Claim, Draft
 from kurir.core.outcome import Answer, NoReply, Reply
-from kurir.ports import Call, Change, Claimed, Clock, Lease, Page, Pruned, Query, Settlement, Stats, Store
+from kurir.ports import Call, Change, Claimed, Clock, Lease, Page, Pruned, Query, Roll, Roster, Settlement, Stats, Store
 from kurir.simulator.transport import InProcessTransport
 from kurir.simulator.world import Exchange, World
 
 from .loop import SimTask, outside
 from .scenario import BOT, TOKEN, Kill, Scenario, Trouble
 
-WRITES = frozenset({"submit", "lease", "claim", "adopt", "settle", "alter", "steer", "suppress", "prune"})
+WRITES = frozenset({"submit", "lease", "claim", "adopt", "settle", "alter", "steer", "suppress", "prune", "attend"})
+
+
+class RosterStore(Store, Roster, Protocol):
+    """What every store is."""
 
 
 def mark_of(method: str, params: Any) -> str | None:
@@ -152,7 +156,7 @@ class Surroundings:
     world: ObservedWorld
     log: Log
     rng: random.Random
-    open_store: Callable[[], Store]
+    open_store: Callable[[], RosterStore]
     kills: list[Kill]
 
     def trouble(self, who: str, kinds: Sequence[str]) -> Trouble | None:
@@ -264,7 +268,7 @@ class Process:
 class StoreProxy:
     """The store as one process reaches it: a moment away, sometimes in trouble, and out of reach for the dead."""
 
-    def __init__(self, process: Process, store: Store) -> None:
+    def __init__(self, process: Process, store: RosterStore) -> None:
         self._process = process
         self._store = store
         self._around = process.around
@@ -416,6 +420,10 @@ class StoreProxy:
 
     async def prune(self, before: float, now: float, limit: int = 1000, lift_before: float = 0.0) -> Pruned:
         result: Pruned = await self._step("prune", lambda: self._store.prune(before, now, limit, lift_before))
+        return result
+
+    async def attend(self, holder: str, bots: Sequence[int], until: float, now: float) -> Roll:
+        result: Roll = await self._step("attend", lambda: self._store.attend(holder, bots, until, now))
         return result
 
     async def watch(self, timeout: float) -> None:

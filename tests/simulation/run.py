@@ -20,13 +20,13 @@ from kurir.ports import Query, Requeue, Stats, Store
 from kurir.services.receipts import Receipt
 from kurir.simulator.faults import Faults, Outage
 from kurir.simulator.model import ChatState
-from kurir.stores.memory import MemoryStore
-from kurir.stores.sqlite import SqliteStore
+from tests.contract.stores import Place
 from tests.virtual import EPOCH, VirtualClock
 
 from .loop import outside, run
 from .process import Log, ObservedWorld, Process, Surroundings, mark_of
 from .scenario import BOT, TOKEN, ChatPlan, Kill, Plan, Scenario
+from .stores import STORES
 
 SHM = Path("/dev/shm")
 PATIENCE = 3 * 3960.0  # seconds after faults end: some waits of the slow schedule, jitter included
@@ -91,29 +91,29 @@ def simulate(scenario: Scenario, change: Callable[[Surroundings], None] | None =
     logger = logging.getLogger("kurir")
     before = logger.level, logger.propagate
     try:
-        return run(lambda: _played(scenario, folder, change))
+        with STORES[scenario.store](folder) as place:
+            return run(lambda: _played(scenario, place, change))
     finally:
         logger.setLevel(before[0])
         logger.propagate = before[1]
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _played(scenario: Scenario, folder: Path, change: Callable[[Surroundings], None] | None) -> Evidence:
-    return await Play(scenario, folder, change).play()
+async def _played(scenario: Scenario, place: Place, change: Callable[[Surroundings], None] | None) -> Evidence:
+    return await Play(scenario, place, change).play()
 
 
 class Play:
     """One run."""
 
-    def __init__(self, scenario: Scenario, folder: Path, change: Callable[[Surroundings], None] | None = None) -> None:
+    def __init__(self, scenario: Scenario, place: Place, change: Callable[[Surroundings], None] | None = None) -> None:
         self.s = scenario
         self.clock = VirtualClock(asyncio.get_running_loop())  # type: ignore[arg-type]
         self.log = Log(self.clock, EPOCH)
         self.rng = random.Random(f"{scenario.seed}-play")
         self.world = self._world()
-        self._memory = MemoryStore()
-        self._folder = folder
-        self._stores: list[SqliteStore] = []
+        self._place = place
+        self._stores: list[Store] = []
         self.around = Surroundings(
             scenario, self.clock, self.world, self.log, self.rng, self._open_store,
             [k for k in scenario.kills if k.verb],
@@ -140,9 +140,7 @@ class Play:
         return world
 
     def _open_store(self) -> Store:
-        if self.s.store == "memory":
-            return self._memory
-        store = SqliteStore(self._folder / "kurir.db", inline=True)
+        store = self._place()
         self._stores.append(store)
         return store
 

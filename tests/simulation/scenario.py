@@ -126,9 +126,10 @@ class Scenario:
         )
 
 
-def draw(seed: int) -> Scenario:
-    """The scenario of a seed."""
-    return _Drawing(random.Random(f"kurir-{seed}")).scenario(seed)
+def draw(seed: int, store: str | None = None) -> Scenario:
+    """The scenario of a seed; on another `store` than the dice say, if it is named."""
+    scenario = _Drawing(random.Random(f"kurir-{seed}")).scenario(seed)
+    return replace(scenario, store=store) if store else scenario
 
 
 class _Drawing:

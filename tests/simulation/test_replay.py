@@ -22,6 +22,12 @@ def test_a_seed_replays(seed: int) -> None:
     assert simulate(draw(seed)).digest() == simulate(draw(seed)).digest()
 
 
+@pytest.mark.parametrize("store", ["postgres", "redis"])
+def test_a_seed_replays_on_a_server(store: str) -> None:
+    first, second = (simulate(draw(8, store)).digest() for _ in range(2))
+    assert first == second
+
+
 def test_a_seed_replays_in_another_process() -> None:
     here = [simulate(draw(seed)).digest() for seed in SEEDS]
     environment = {**os.environ, "PYTHONHASHSEED": "4711"}
