@@ -11,12 +11,13 @@ from typing import Any, assert_never
 import orjson
 
 from .core.classify import classify
+from .core.errors import StoreError
 from .core.events import Attempted, Event
 from .core.ids import RANDOM_BITS, make_id
 from .core.judge import CRASHED, Again, Finish, Reroute, StopBot, Verdict, crashes_after, judge, judge_crash
 from .core.link import Link, broke
 from .core.message import Attempt, Claim, Draft, State
-from .core.methods import is_chat
+from .core.methods import UPLOAD_ONLY, is_chat
 from .core.outcome import (
     Answer,
     Break,
@@ -63,6 +64,15 @@ class Uploads:
             if not claim.file_ids.get(name) and name not in self._known and name in self._going:
                 return self._going[name]
         return None
+
+    def needed(self, claim: Claim) -> list[str]:
+        """The files (their SHA-256) that have no `file_id` yet, or cannot go by one."""
+        return [
+            file.sha256
+            for file in claim.files
+            if file.kind in UPLOAD_ONLY
+            or not (claim.file_ids.get((file.sha256, file.kind)) or (file.sha256, file.kind) in self._known)
+        ]
 
     def join(self, claim: Claim) -> Claim:
         """The claim with every `file_id` known by now. What is still missing is the caller's to upload: `done` ends it."""
@@ -125,11 +135,22 @@ class Delivery:
         """Set when another message's upload of a file of this one ends; None: there is nothing to wait for."""
         return self._uploads.going(claim) if claim.files else None
 
+    async def fetch(self, claim: Claim) -> str | None:
+        """The files that the claim uploads are brought to this machine, if they are kept elsewhere. Answers why that cannot
+        be done now. One that is nowhere is left to `attempt`."""
+        if self._spool is None:
+            return None
+        try:
+            await self._spool.fetch(self._uploads.needed(claim))
+        except StoreError as error:
+            return error.what
+        return None
+
     # ---------------------------------------------------------------- one attempt
 
-    async def attempt(self, claim: Claim, chat_at: float = 0.0) -> Tried:
+    async def attempt(self, claim: Claim, chat_at: float = 0.0, may_leave: Callable[[], bool] | None = None) -> Tried:
         """Send once and tell what follows; the chat hears nothing more before `chat_at`. Cancelled while the request is
-        out: the outcome is unknown."""
+        out: the outcome is unknown. Raises Withheld if `may_leave` says no at the last moment."""
         uploading = claim
         if claim.files:
             claim = self._uploads.join(claim)
@@ -137,7 +158,7 @@ class Delivery:
         learned: tuple[tuple[str, str, str], ...] = ()
         try:
             try:
-                answer = await self._send(claim)
+                answer = await self._send(claim, may_leave)
             except asyncio.CancelledError:
                 answer = STOPPED
             outcome = classify(claim.method, answer)
@@ -152,11 +173,11 @@ class Delivery:
                 self._uploads.done(uploading, learned)
         return self._tried(claim, answer, outcome, started, learned, chat_at)
 
-    async def _send(self, claim: Claim) -> Answer:
+    async def _send(self, claim: Claim, may_leave: Callable[[], bool] | None) -> Answer:
         if claim.files and self._spool is None:
             return NoReply(Break.FILE, False, "this process has no file spool")
         params, parts = prepare(claim, self._spool)
-        call = Call(self._token, claim.method, params, parts, claim.options.timeout, self._test)
+        call = Call(self._token, claim.method, params, parts, claim.options.timeout, self._test, may_leave)
         return await self._transport.call(call)
 
     def _tried(

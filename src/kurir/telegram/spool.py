@@ -68,6 +68,16 @@ class Spool:
             raise ValueError(f"{sha256!r} is no SHA-256 in hexadecimal")
         return self.folder / sha256[:2] / sha256
 
+    async def fetch(self, sha256s: Iterable[str]) -> None:
+        """See to it that the blobs lie at their paths, as far as they are kept. Raises StoreError."""
+
+    async def publish(self, sha256s: Iterable[str]) -> None:
+        """See to it that every courier finds the blobs that lie here. Raises StoreError."""
+
+    def may_keep(self, sha256: str) -> bool:
+        """False: there is surely no such blob."""
+        return self.path(sha256).is_file()
+
     async def exists(self, sha256: str) -> bool:
         return await asyncio.to_thread(self.path(sha256).is_file)
 

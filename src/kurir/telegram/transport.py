@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +23,7 @@ from aiohttp.http_writer import StreamWriter
 
 from kurir.core.errors import KurirError
 from kurir.core.outcome import Answer, NoReply, Reply
-from kurir.ports import Call
+from kurir.ports import Call, Withheld
 
 from .download import PIECE, Download, copy, failed, store, words
 from .faults import NoFreeConnection, fault
@@ -44,11 +45,12 @@ _EXCERPT: Final = 200  # characters of a body that is no JSON
 
 
 class _Trip:
-    """How far one call came. `sent`: the first byte was handed to an open connection."""
+    """How far one call came. `sent`: the first byte was handed to an open connection. `may_leave`: asked just before."""
 
-    __slots__ = ("sent",)
+    __slots__ = ("may_leave", "sent")
 
-    def __init__(self) -> None:
+    def __init__(self, may_leave: Callable[[], bool] | None = None) -> None:
+        self.may_leave = may_leave
         self.sent = False
 
 
@@ -112,8 +114,8 @@ class HttpTransport:
         self._local = local
 
     async def call(self, call: Call) -> Answer:
-        """One call of the Bot API; never raises for what the network, the files or Telegram do."""
-        trip = _Trip()
+        """One call of the Bot API; never raises for what the network, the files or Telegram do. Raises Withheld."""
+        trip = _Trip(call.may_leave)
         timeout = call.timeout or self._read_timeout
         try:
             if call.parts and not self._local:
@@ -121,6 +123,8 @@ class HttpTransport:
             params = localised(call.params, call.parts) if call.parts else call.params
             head = self._upstream.json_head(call.token, call.method, call.test)
             return await self._exchange(b"%b%d\r\n\r\n%b" % (head, len(params), params), trip, timeout)
+        except Withheld:
+            raise
         except Exception as error:
             return fault(error, trip.sent, proxied=self._upstream.proxied)
 
@@ -251,6 +255,8 @@ async def _write(protocol: ResponseHandler, request: bytes, trip: _Trip) -> None
     transport = protocol.transport
     if transport is None or transport.is_closing():
         raise aiohttp.ClientConnectionResetError("the connection had closed before anything was written")
+    if trip.may_leave is not None and not trip.may_leave():
+        raise Withheld
     trip.sent = True
     transport.write(request)
     if protocol.writing_paused:
