@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self, cast, overload
+from typing import Any, Self, overload
 
 from .conditions import query
 from .conveniences import Conveniences
-from .core.errors import InvalidMessage, InvalidSetting, NotFound, StoreAway, UnknownBot, WrongState
-from .core.events import Crashed, Event
-from .core.message import Record, State
+from .core.errors import InvalidSetting, NotFound, StoreAway, StoreError, UnknownBot, WrongState
+from .core.events import Event
+from .core.message import Draft, Record, State
 from .core.outcome import NoReply
 from .core.pace import Pace
 from .delivery import Delivery
-from .message import Message
+from .message import Message, gathered
 from .observe.log import Hub
 from .outbox import Bots, Outbox
 from .ports import (
+    BlobStore,
     Cancel,
     Change,
     Clock,
@@ -35,26 +35,30 @@ from .ports import (
     Stats,
     Store,
     SystemClock,
+    TimeKeeper,
     Transport,
 )
 from .services.courier import Courier
 from .services.direct import Direct
 from .services.housekeeping import Housekeeping, Retention
+from .services.loops import Loops
 from .services.matching import altered, change_matching
 from .services.receipts import End, Receipt, Waiting
+from .services.spooling import Spooling, journal_of
 from .services.supervisor import Supervisor
 from .services.suppression import suppress
 from .services.tools import Tools
 from .settings import KNOBS, Settings, load, make_bot, pace
-from .stores.memory import MemoryStore
+from .stores.journal import Journal
 from .stores.sqlite import SqliteStore
+from .stores.urls import open_store
 from .telegram.download import Download
+from .telegram.shared_spool import SharedSpool, cache_folder
 from .telegram.spool import Spool
 from .telegram.transport import HttpTransport
 
 DAYS = ("history", "suppression")  # settings that are days in the file and seconds here
 ASKING = 2000  # connections for calls that are not stored; most are long polls
-ANEW = 1.0  # seconds until a loop that failed starts again
 GRACE = 8.0  # seconds that calls in flight get at a clean stop; the whole stop takes less than 10
 
 
@@ -66,18 +70,8 @@ class Parts:
     clock: Clock | None = None
     rng: random.Random | None = None
     holder: str | None = None
+    journal: Journal | None = None
     listeners: tuple[Listener, ...] = ()
-
-
-def open_store(url: str) -> Store:
-    """The store a URL names. Raises InvalidSetting."""
-    if url.startswith("sqlite:///") and not url.endswith("/"):
-        return SqliteStore(Path(url.removeprefix("sqlite:///")))
-    if url == "memory://":
-        return MemoryStore()
-    raise InvalidSetting(
-        "KURIR_STORE", f"{url.split('@')[-1]!r} is no store we know", "Use sqlite:///file.db or memory://."
-    )
 
 
 class Kurir(Conveniences):
@@ -107,13 +101,18 @@ class Kurir(Conveniences):
             raise InvalidSetting("KURIR_BOT_TOKEN", "is not set", "Set it, or pass token=...; @BotFather gives one.")
         url = self.settings.store if store is None else store
         self.store: Store = open_store(url) if isinstance(url, str) else url
-        self.clock: Clock = parts.clock or SystemClock()
+        self.clock: Clock = parts.clock or (self.store.clock if isinstance(self.store, TimeKeeper) else SystemClock())
         self._rng = parts.rng or random.Random(secrets.randbits(256))
         self._parts = parts
         self._hub = Hub(parts.listeners, texts=self.settings.log_texts)
         self._with_courier = courier
-        self.spool = _spool(self.settings, self.store)
-        self._waiting = Waiting(self.store, self.clock, elsewhere=not courier)
+        self.spool = _spool(self.settings, self.store, self.clock, url)
+        journal = parts.journal or journal_of(self.settings.spool, self.settings.spool_mb, self.store)
+        self.spooling: Spooling | None = None
+        if journal is not None:
+            self.spooling = Spooling(journal, self.store, self.clock, self._rng, self._hub.emit, self.spool)
+        detour = self.spooling.detour if self.spooling is not None else None
+        self._waiting = Waiting(detour or self.store, self.clock, elsewhere=not courier)
         self._hub.add(self._waiting.hear)
         self.bots = Bots({bot.name: bot.id for bot in self.settings.bots})
         self._outbox = Outbox(
@@ -125,12 +124,14 @@ class Kurir(Conveniences):
             emit=self._hub.emit,
             local=self.settings.local_server,
             soon=self._soon,
+            take=detour.submit if detour is not None else None,
         )
         self._transport: Transport | None = None
         self._asking: HttpTransport | None = None  # for what is not stored: long polls take no delivery's connection
         self._direct: Direct | None = None
         self._supervisor: Supervisor | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._loops = Loops(self.clock, self._hub.emit, self._rng)
+        self._tasks = self._loops.tasks
 
     # ---------------------------------------------------------------- life
 
@@ -141,34 +142,31 @@ class Kurir(Conveniences):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def start(self) -> None:
-        """Open the store and, with a courier, begin to send. Raises StoreError."""
+    async def start(self, *, patient: bool = False) -> None:
+        """Open the store and, with a courier, begin to send. Raises StoreError; if `patient`, or with a spool, a store that
+        is away is opened as soon as it is there."""
         s = self.settings
         if self._with_courier:  # before the store is open: its arguments may be wrong
             self._transport = self._parts.transport or self._http(s.concurrency * max(1, len(s.bots)))
-        await self.store.open()
+        if self.spooling is not None:
+            await self.spooling.open()
+            self._loops.run("kurir-spool", self.spooling.run)
+        try:
+            await self._loops.open(self.store, patient=patient or self.spooling is not None)
+        except BaseException:
+            await self._end_loops()
+            raise
+        self._waiting.open()
         if not self._with_courier:
             return
-        tools = Tools(self.store, self.clock, self._hub.emit, s.concurrency)
         holder = self._parts.holder or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        tools = Tools(self.store, self.clock, self._hub.emit, s.concurrency, random.Random(holder))
         self._supervisor = Supervisor([bot.id for bot in s.bots], self._courier(tools), tools, holder)
         self._hub.add(self._supervisor.hear)
         retention = Retention(s.history, s.suppression)
         housekeeping = Housekeeping(self.store, self.clock, self.spool, retention, self._hub.emit)
-        self._tasks = [
-            asyncio.create_task(self._kept_up("kurir-supervisor", self._supervisor.run)),
-            asyncio.create_task(self._kept_up("kurir-housekeeping", housekeeping.run)),
-        ]
-
-    async def _kept_up(self, loop: str, run: Callable[[], Awaitable[None]]) -> None:
-        """A loop that our own mistake ended is told of, and starts anew."""
-        while True:
-            try:
-                await run()
-                return
-            except Exception as error:
-                self._hub.emit(Crashed(loop, f"{type(error).__name__}: {error}"))
-                await self.clock.sleep(ANEW)
+        self._loops.run("kurir-supervisor", self._supervisor.run)
+        self._loops.run("kurir-housekeeping", housekeeping.run)
 
     def _http(self, pool: int) -> HttpTransport:
         s = self.settings
@@ -209,9 +207,7 @@ class Kurir(Conveniences):
         """Stop cleanly: what is in flight gets `grace` seconds, the rest is handed back; everything accepted is kept."""
         if self._supervisor is not None:
             await self._supervisor.stop(grace)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._end_loops()
         self._waiting.close()
         if self._direct is not None:
             await self._direct.close()
@@ -221,6 +217,11 @@ class Kurir(Conveniences):
             await self._transport.close()
         await self.store.close()
 
+    async def _end_loops(self) -> None:
+        await self._loops.end()
+        if self.spooling is not None:
+            await self.spooling.close()
+
     def listen(self, listener: Listener) -> None:
         """Hear every event from now on. A listener must not block."""
         self._hub.add(listener)
@@ -228,36 +229,55 @@ class Kurir(Conveniences):
     # ---------------------------------------------------------------- the way in
 
     @overload
-    async def submit(self, what: Message, /) -> Receipt: ...
+    async def submit(self, what: Message, /, *, connection: Any = None, spool: bool = True) -> Receipt: ...
     @overload
-    async def submit(self, what: str, params: Mapping[str, Any], /, **treatment: Any) -> Receipt: ...
+    async def submit(
+        self, what: str, params: Mapping[str, Any], /, *, connection: Any = None, spool: bool = True, **treatment: Any
+    ) -> Receipt: ...
     @overload
-    async def submit(self, what: Sequence[Message], /) -> list[Receipt]: ...
+    async def submit(
+        self, what: Sequence[Message], /, *, connection: Any = None, spool: bool = True
+    ) -> list[Receipt]: ...
 
     async def submit(
         self,
         what: Message | str | Sequence[Message],
         params: Mapping[str, Any] | None = None,
         /,
+        *,
+        connection: Any = None,
+        spool: bool = True,
         **treatment: Any,
     ) -> Receipt | list[Receipt]:
         """Hand over one message (a `Message`, or a method and its parameters) or a list of them, all or none.
 
         When it returns, they are durable. Raises InvalidMessage, UnknownBot, KeyConflict, StoreError; then nothing is kept.
+
+        `spool` False: not into this machine's spool, if it has one: raises StoreAway while the store is away.
+        `connection`: one to the store's own database with a transaction of the caller's, which is joined: they are durable
+        when it commits, and never were if it does not.
         """
-        if isinstance(what, str):
-            what = _message(what, {} if params is None else params, treatment)
-        elif treatment or params is not None:
-            raise InvalidMessage("params", "go with a method's name", "Put them into the Message.")
-        if not isinstance(what, Message | Sequence):
-            raise InvalidMessage(
-                "message", f"is a {type(what).__name__}", "Give a Message, a list of them, or a method and parameters."
-            )
-        if isinstance(what, Message):
-            (accepted,) = await self._outbox.submit([what])
-            return Receipt(accepted, self._waiting)
-        messages = cast("Sequence[Message]", what)
-        return [Receipt(accepted, self._waiting) for accepted in await self._outbox.submit(list(messages))]
+        messages, many = gathered(what, params, treatment)
+        if connection is None:
+            accepted = await self._outbox.submit(messages, spool=spool)
+        else:
+            accepted = await self._outbox.submit_within(connection, messages)
+        receipts = [Receipt(one, self._waiting, joined=connection is not None) for one in accepted]
+        return receipts if many else receipts[0]
+
+    async def prepare(
+        self, what: Message | str | Sequence[Message], params: Mapping[str, Any] | None = None, /, **treatment: Any
+    ) -> tuple[list[Draft], bool]:
+        """What `submit` would store, with its files kept already, and whether it is a list: for `submit_prepared`."""
+        self._outbox.joining()
+        messages, many = gathered(what, params, treatment)
+        return await self._outbox.prepare(messages, joined=True), many
+
+    def submit_prepared(self, connection: Any, drafts: Sequence[Draft]) -> list[Receipt]:
+        """The other half of a `submit` with a `connection` that blocks, in whatever thread the connection lives in."""
+        store = self._outbox.joining()
+        accepted = store.submit_within_sync(connection, drafts, drafts[0].accepted_at) if drafts else []
+        return [Receipt(one, self._waiting, joined=True) for one in accepted]
 
     # ---------------------------------------------------------------- looking and steering
 
@@ -267,7 +287,7 @@ class Kurir(Conveniences):
 
     async def find(self, **conditions: Any) -> Page:
         """The messages that match: `states`, `chat`, `since`, `metadata={...}`, `limit`, ... (see `ports.Query`)."""
-        return await self.store.find(self._asked(conditions))
+        return await self._waiting.find(self._asked(conditions))
 
     async def dead(self, **conditions: Any) -> Page:
         """The dead letters, newest first; conditions as for `find`."""
@@ -313,6 +333,11 @@ class Kurir(Conveniences):
         return self._asking
 
     @property
+    def away(self) -> StoreError | None:
+        """Why the store could not be opened yet; None: it is open."""
+        return self._loops.away
+
+    @property
     def couriers(self) -> Mapping[int, Courier]:
         """The couriers at work in this process, by bot."""
         return self._supervisor.couriers if self._supervisor is not None else {}
@@ -346,20 +371,13 @@ class Kurir(Conveniences):
         return query(conditions, self.bots, self.clock.now())
 
     async def _change(self, id: str, change: Requeue | Cancel | Purge, needed: str) -> None:
+        if self.spooling is not None:
+            await self.spooling.check_in_journal(id)
         changed = await self.store.alter(Query(ids=(id,), limit=1), change, self.clock.now())
         if not changed:
             record = await self._waiting.get(id)
             raise WrongState(f"message {id} is {record.state}", f"It {needed}.")
         self._hub.emit(altered(changed, change, self.clock.now()))
-
-
-def _message(method: str, params: Mapping[str, Any], treatment: dict[str, Any]) -> Message:
-    try:
-        return Message(method, params, **treatment)
-    except TypeError:
-        known = {f.name for f in fields(Message)}
-        wrong = sorted(set(treatment) - known)[0]
-        raise InvalidMessage(wrong, "is unknown", "Bot API parameters go into params.") from None
 
 
 def _settings(settings: Settings | None, token: str | None, overrides: dict[str, Any]) -> Settings:
@@ -380,12 +398,14 @@ def _settings(settings: Settings | None, token: str | None, overrides: dict[str,
     return replace(s, **overrides) if overrides else s
 
 
-def _spool(settings: Settings, store: Store) -> Spool | None:
-    """The file spool: where the settings say, else beside the SQLite file."""
+def _spool(settings: Settings, store: Store, clock: Clock, url: str | Store) -> Spool | None:
+    """The file spool: where the settings say, else beside the SQLite file, else in the store itself."""
     if settings.files is not None:
         return Spool(settings.files)
     if isinstance(store, SqliteStore):
         return Spool(store.path.with_name(f"{store.path.name}.files"))
+    if isinstance(store, BlobStore):
+        return SharedSpool(cache_folder(url if isinstance(url, str) else type(store).__name__), store, clock)
     return None
 
 

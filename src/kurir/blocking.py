@@ -8,11 +8,14 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Self, TypeVar
 
 from .app import Kurir
+from .conveniences import Conveniences
 from .core.errors import StoreAway
 from .core.message import Record, State
 from .ports import Listener
@@ -65,6 +68,16 @@ async def _run(make: Callable[[], Awaitable[T]]) -> T:
     return await make()
 
 
+class _Drafting(Conveniences):
+    """The ways of `Kurir` to submit, as far as they need no connection: drafts, and whether they are a list."""
+
+    def __init__(self, kurir: Kurir) -> None:
+        self._kurir = kurir
+
+    async def submit(self, *args: Any, connection: None = None, spool: bool = False, **treatment: Any) -> Any:
+        return await self._kurir.prepare(*args, **treatment)
+
+
 class BlockingReceipt:
     """A `Receipt` whose waits block."""
 
@@ -84,6 +97,10 @@ class BlockingReceipt:
     def duplicate(self) -> bool:
         return self._receipt.duplicate
 
+    @property
+    def spooled(self) -> bool:
+        return self._receipt.spooled
+
     def delivered(self, timeout: float | None = None) -> Any:
         """See `Receipt.delivered`."""
         return self._kurir._wait(lambda kurir, left: self._of(kurir).delivered(left), timeout)
@@ -98,7 +115,7 @@ class BlockingReceipt:
 
     def _of(self, kurir: Kurir) -> Receipt:
         """The receipt in the Kurir that is open now."""
-        return Receipt(self._receipt.accepted, kurir._waiting)
+        return replace(self._receipt, _waiting=kurir._waiting)
 
 
 class BlockingKurir:
@@ -210,12 +227,18 @@ class BlockingKurir:
                 self._kurir.listen(listener)
 
     def _call(self, work: Callable[[Kurir], Awaitable[T]]) -> T:
+        with self._under_way() as (kurir, portal):
+            return portal.call(lambda: work(kurir))
+
+    @contextmanager
+    def _under_way(self) -> Iterator[tuple[Kurir, Portal]]:
+        """Closing waits for what is done here."""
         with self._lock:
             kurir, portal = self._opened()
             with self._fewer:
                 self._calls += 1
         try:
-            return portal.call(lambda: work(kurir))
+            yield kurir, portal
         finally:
             with self._fewer:
                 self._calls -= 1
@@ -241,11 +264,21 @@ class BlockingKurir:
                     self._waits -= 1
                     self._fewer.notify_all()
 
+    def _join(self, connection: Any, work: Callable[[_Drafting], Awaitable[Any]]) -> Any:
+        """A submit inside the caller's transaction: its connection is touched in the caller's own thread alone."""
+        with self._under_way() as (kurir, portal):
+            drafts, many = portal.call(lambda: work(_Drafting(kurir)))
+            receipts = [BlockingReceipt(receipt, self) for receipt in kurir.submit_prepared(connection, drafts)]
+        return receipts if many else receipts[0]
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_") or name in OWN or not callable(getattr(Kurir, name, None)):
             raise AttributeError(name)
 
         def method(*args: Any, **options: Any) -> Any:
+            connection = options.pop("connection", None)
+            if connection is not None:
+                return self._join(connection, lambda drafting: getattr(drafting, name)(*args, **options))
             answer = self._call(lambda kurir: getattr(kurir, name)(*args, **options))
             if isinstance(answer, Receipt):
                 return BlockingReceipt(answer, self)

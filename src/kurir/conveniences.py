@@ -1,5 +1,5 @@
 """Short ways to send the common kinds. Parameters have the Bot API's own names; what is not a parameter of the method is
-how to treat the message (`priority`, `idempotency_key`, `due_at`, ... see `Message`)."""
+how to treat the message (`priority`, `idempotency_key`, `due_at`, ... see `Message`), or the `connection` to join."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Conveniences(ABC):
     """Mixed into `Kurir`. Each returns a receipt once the message is durable, and raises what `submit` raises."""
 
     @abstractmethod
-    async def submit(self, message: Message, /) -> Receipt: ...
+    async def submit(self, message: Message, /, *, connection: Any = None) -> Receipt: ...
 
-    async def _send(self, method: str, chat_id: int | str, **params: Any) -> Receipt:
-        return await self.submit(message(method, {"chat_id": chat_id, **params}))
+    async def _send(self, method: str, chat_id: int | str, *, connection: Any = None, **params: Any) -> Receipt:
+        return await self.submit(message(method, {"chat_id": chat_id, **params}), connection=connection)
 
     async def send_text(self, chat_id: int | str, text: str, **more: Any) -> Receipt:
         """sendMessage."""

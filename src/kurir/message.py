@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, cast
 
+from .core.errors import InvalidMessage
 from .core.message import OnUnknown, Ordering, Priority
 from .core.times import Time
 from .telegram.files import InputFile
@@ -36,3 +37,29 @@ class Message:
     metadata: Mapping[str, Any] | None = None  # found again by key: order id, user id, ...
     force: bool = False  # lift a suppression of the chat
     parts: Mapping[str, InputFile] | None = None  # files that params name as `attach://<name>`, or that are a parameter
+
+
+def gathered(
+    what: Message | str | Sequence[Message], params: Mapping[str, Any] | None, treatment: Mapping[str, Any]
+) -> tuple[list[Message], bool]:
+    """The messages of a `submit`, and whether they came as a list. Raises InvalidMessage."""
+    if isinstance(what, str):
+        return [_message(what, {} if params is None else params, treatment)], False
+    if treatment or params is not None:
+        raise InvalidMessage("params", "go with a method's name", "Put them into the Message.")
+    if isinstance(what, Message):
+        return [what], False
+    if not isinstance(what, Sequence):
+        raise InvalidMessage(
+            "message", f"is a {type(what).__name__}", "Give a Message, a list of them, or a method and parameters."
+        )
+    return list(cast("Sequence[Message]", what)), True
+
+
+def _message(method: str, params: Mapping[str, Any], treatment: Mapping[str, Any]) -> Message:
+    try:
+        return Message(method, params, **treatment)
+    except TypeError:
+        known = {f.name for f in fields(Message)}
+        wrong = sorted(set(treatment) - known)[0]
+        raise InvalidMessage(wrong, "is unknown", "Bot API parameters go into params.") from None

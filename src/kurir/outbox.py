@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 from .core.errors import InvalidMessage, StoreError, UnknownBot
 from .core.events import Event, StoreBack, StoreTrouble, Submitted
@@ -12,11 +13,13 @@ from .core.ids import RANDOM_BITS, make_id
 from .core.message import Accepted, Draft, FileRef
 from .drafting import check_method, draft, encode, plain
 from .message import Message
-from .ports import Clock, Store
+from .ports import Clock, Joining, Store
 from .telegram.files import Attachment, detach
 from .telegram.spool import Spool
 
 MAX_BATCH = 1000  # messages in one submit
+
+Take = Callable[[Sequence[Draft], float, bool], Awaitable[list[Accepted]]]  # drafts, now, may they be spooled
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Outbox:
         emit: Callable[[Event], None],
         local: bool = False,
         soon: Callable[[set[int]], None] = lambda _: None,
+        take: Take | None = None,
     ) -> None:
         self._store = store
         self._bots = bots
@@ -79,15 +83,44 @@ class Outbox:
         self._soon = soon  # hears of which bots there will be something to claim
         self._trouble_since: float | None = None  # Unix seconds: the store refuses what is handed over
         self._local = local  # a local Bot API server: larger files
+        self._take = take or _ignoring_spool(store)
 
-    async def submit(self, messages: Sequence[Message]) -> list[Accepted]:
-        """All or none. When it returns, they survive SIGKILL and loss of power.
+    async def submit(self, messages: Sequence[Message], *, spool: bool = True) -> list[Accepted]:
+        """All or none. When it returns, they survive SIGKILL and loss of power. `spool`: in the local journal, if need be.
 
         Raises InvalidMessage (with `index` in a batch), KeyConflict, StoreError."""
+        drafts = await self.prepare(messages)
+        if not drafts:
+            return []
+        self._soon({draft.bot for draft in drafts})
+        accepted = await self._kept(drafts, drafts[0].accepted_at, spool)
+        self._emit(Submitted(tuple(drafts), tuple(accepted)))
+        return accepted
+
+    async def submit_within(self, connection: Any, messages: Sequence[Message]) -> list[Accepted]:
+        """All or none, in the transaction of the caller's connection: they exist iff it commits. Nobody is told of what may
+        yet be rolled back; couriers see it when it is there.
+
+        Raises what `submit` does, and InvalidMessage for a connection that cannot be joined."""
+        store = self.joining()
+        drafts = await self.prepare(messages, joined=True)
+        return await store.submit_within(connection, drafts, drafts[0].accepted_at) if drafts else []
+
+    def joining(self) -> Joining:
+        """The store, if callers' transactions can be joined in it. Raises InvalidMessage."""
+        if not hasattr(self._store, "submit_within"):
+            raise InvalidMessage(
+                "connection",
+                "cannot be joined: this store has no transactions that others could take part in",
+                "Keep the messages where your own tables are: set KURIR_STORE to that PostgreSQL or SQLite database.",
+            )
+        return cast("Joining", self._store)
+
+    async def prepare(self, messages: Sequence[Message], *, joined: bool = False) -> list[Draft]:
+        """What is to be stored; files are kept already, for a `joined` submit where every courier finds them. Raises
+        InvalidMessage, StoreError."""
         if len(messages) > MAX_BATCH:
             raise InvalidMessage("messages", f"are {len(messages)}", f"Hand over at most {MAX_BATCH:,} at once.")
-        if not messages:
-            return []
         now = self._clock.now()
         drafts = []
         for index, message in enumerate(messages):
@@ -97,15 +130,14 @@ class Outbox:
                 if len(messages) == 1:
                     raise
                 raise type(error)(f"messages[{index}].{error.field}", _what(error), error.remedy) from None
-        self._soon({draft.bot for draft in drafts})
-        accepted = await self._kept(drafts, now)
-        self._emit(Submitted(tuple(drafts), tuple(accepted)))
-        return accepted
+        if joined and self._spool is not None:
+            await self._spool.publish([file.sha256 for draft in drafts for file in draft.files])
+        return drafts
 
-    async def _kept(self, drafts: list[Draft], now: float) -> list[Accepted]:
+    async def _kept(self, drafts: list[Draft], now: float, spool: bool) -> list[Accepted]:
         """The store's answer; its trouble is told of once, and its end."""
         try:
-            accepted = await self._store.submit(drafts, now)
+            accepted = await self._take(drafts, now, spool)
         except StoreError as error:
             if self._trouble_since is None:
                 self._trouble_since = now
@@ -144,6 +176,10 @@ class Outbox:
             )
         blob = await self._spool.add(file.source, name=file.where, max_bytes=file.limit(self._local))
         return file.ref(blob.sha256, blob.size)
+
+
+def _ignoring_spool(store: Store) -> Take:
+    return lambda drafts, now, _: store.submit(drafts, now)
 
 
 def _what(error: InvalidMessage) -> str:

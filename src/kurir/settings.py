@@ -52,7 +52,7 @@ class Settings:
     proxy: str | None = field(default=None, repr=False)  # may hold a password
     connect_timeout: float = 10.0
     read_timeout: float = 75.0
-    files: Path | None = None  # the file spool; None: beside the SQLite file
+    files: Path | None = None  # the file spool; None: beside the SQLite file, or in the store of a server
     concurrency: int = 100  # messages of one bot in flight at once (B13)
     history: float = 30 * DAY  # ended messages are kept so long
     suppression: float = 30 * DAY  # a chat that cannot be written to is tried again after so long
@@ -64,6 +64,8 @@ class Settings:
     api_key: str | None = field(default=None, repr=False)  # opens all of REST
     gateway_wait: float = 25.0  # seconds a call through the gateway waits for its delivery
     rest_rate: float = 200.0  # requests/s of one API key that is no admin's; 0: no limit
+    spool: Path | None = None  # the local journal for messages while the store is away; None: they are refused
+    spool_mb: int = 1024  # 10^6 bytes it holds at most
     warnings: tuple[str, ...] = ()
 
 
@@ -173,8 +175,15 @@ def _count(name: str, value: Any) -> int:
     return int(count)
 
 
+def _megabytes(name: str, value: Any) -> int:
+    return int(number(name, value, 1, 1e6))
+
+
 def _path(name: str, value: Any) -> Path:
-    return Path(_text(name, value)).expanduser()
+    text = _text(name, value)
+    if "://" in text:
+        raise InvalidSetting(name, f"{text.split('://')[0]}://... is no path", "Give a path on this machine.")
+    return Path(text).expanduser()
 
 
 def _level(name: str, value: Any) -> str:
@@ -231,9 +240,11 @@ KNOBS = (
     _Knob("KURIR_API_KEY", "api_key", "api_key", _secret),
     _Knob("KURIR_GATEWAY_WAIT", "gateway.wait", "gateway_wait", _wait),
     _Knob("KURIR_REST_RATE", "rest.rate", "rest_rate", _rate),
+    _Knob("KURIR_SPOOL", "spool", "spool", _path),
+    _Knob("KURIR_SPOOL_MB", "spool_mb", "spool_mb", _megabytes),
 )
-OTHER_ENV = ("KURIR_CONFIG", "KURIR_BOT_TOKEN", "KURIR_PACE", "KURIR_SPOOL")
-OTHER_TOML = ("bots", "pace", "retry", "telegram", "spool")
+OTHER_ENV = ("KURIR_CONFIG", "KURIR_BOT_TOKEN", "KURIR_PACE")
+OTHER_TOML = ("bots", "pace", "retry", "telegram")
 SECTIONS = ("telegram", "retry", "gateway", "rest")
 BOT = ("token", "pace", "test", "wait", "respond_async")
 
@@ -332,8 +343,6 @@ def _unknown(environ: Mapping[str, str], table: Mapping[str, Any]) -> list[str]:
     found += [("", name, known_toml) for name in table]
     found += [(f"{where}.", name, known) for where, known in inside.items() for name in _dotted(table, where) or ()]
     warnings = []
-    if environ.get("KURIR_SPOOL") or "spool" in table:
-        warnings.append("KURIR_SPOOL has no effect yet: while the store is away, messages are refused")
     for where, name, known in found:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)

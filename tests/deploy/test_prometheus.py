@@ -25,7 +25,7 @@ from kurir.core.events import Attempted, Called
 from kurir.core.judge import Finish
 from kurir.core.message import Claim, Priority, State
 from kurir.core.outcome import Delivered
-from kurir.observe.families import Live
+from kurir.observe.families import Live, Local
 from kurir.observe.prometheus import Metrics
 from kurir.ports import Stats
 from kurir.simulator.harness import Telegram
@@ -97,7 +97,8 @@ def test_the_page_lists_every_metric_with_its_labels_as_the_code_tells_them() ->
     metrics.hear(Called(bot, "getMe", "delivered", 0.1, 0))
     metrics.request("rest", 200, 0.1)
     store = {"bytes": 1, "commits": 1, "commit_seconds": 0.1, "commit_buckets": [[1.0, 1]]}
-    text = metrics.text(Stats(store=store), [Live(bot, 30.0, 30.0, 1, False)], 0.0).decode()
+    local = Local(0, 0, 0, False)
+    text = metrics.text(Stats(store=store), [Live(bot, 30.0, 30.0, 1, False)], 0.0, local).decode()
     told = set()
     for family in text_string_to_metric_families(text):
         name = f"{family.name}_total" if family.type == "counter" else family.name
@@ -197,7 +198,8 @@ def running(tools: Tools, folder: Path, target: str) -> Iterator[str]:
 async def watched(tools: Tools, telegram: Telegram, folder: Path) -> AsyncIterator[Prometheus]:
     """A Kurir at work, and a Prometheus that has looked at it a few times."""
     store = f"sqlite:///{folder}/kurir.db"
-    kurir = Kurir(store, telegram.token, settings=Settings(), telegram_url=telegram.url)
+    spool = folder / "spool.db"
+    kurir = Kurir(store, telegram.token, settings=Settings(), telegram_url=telegram.url, spool=spool)
     metrics = measured(kurir)
     shown = routes(kurir, metrics)
     async with kurir, serving(shown) as url, aiohttp.ClientSession() as session:

@@ -15,7 +15,7 @@ import orjson
 from kurir import Kurir, Parts
 from kurir.core.events import Event, Submitted
 from kurir.core.message import Record
-from kurir.ports import Clock
+from kurir.ports import Clock, Store
 from kurir.simulator.harness import Telegram
 from kurir.web.doors import Doors
 
@@ -129,14 +129,20 @@ async def envelope(response: aiohttp.ClientResponse) -> Answered:
 
 @asynccontextmanager
 async def opened(
-    telegram: Telegram, folder: Path, *, clock: Clock | None = None, url: str | None = None, **settings: Any
+    telegram: Telegram,
+    folder: Path,
+    *,
+    clock: Clock | None = None,
+    url: str | None = None,
+    store: Store | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Door]:
     """Kurir and its doors on a free port, with their store in `folder`. `url`: of what stands in for Telegram."""
     heard: list[Event] = []
     if "settings" not in settings:
         settings["token"] = telegram.token
     kurir = Kurir(
-        f"sqlite:///{folder / 'kurir.db'}",
+        store or f"sqlite:///{folder / 'kurir.db'}",
         parts=Parts(clock=clock, listeners=(heard.append,)),
         telegram_url=url or telegram.url,
         listen="127.0.0.1:0",

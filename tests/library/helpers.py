@@ -98,6 +98,7 @@ class Stage:
             rng=random.Random(self._holders),
             holder=f"holder-{self._holders}",
             listeners=(self.heard.append,),
+            journal=options.pop("journal", None),
         )
         token = None if settings is not None else TOKEN
         options.setdefault("pace", "off")

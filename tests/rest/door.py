@@ -14,7 +14,7 @@ import aiohttp
 import orjson
 
 from kurir import Kurir, Settings
-from kurir.ports import KeyStore
+from kurir.ports import KeyStore, Store
 from kurir.settings import Bot
 from kurir.simulator.harness import Telegram
 from kurir.web.auth import Allowance, make_key
@@ -101,11 +101,13 @@ async def opened(
     two: bool = False,
     allowance: Allowance | None = None,
     api_key: str | None = KEY,
+    store: Store | None = None,
+    spool: Path | None = None,
 ) -> AsyncIterator[Door]:
     """A door; `two`: with a second bot, `news`."""
     bots = (Bot("shop", telegram.token), *([Bot("news", NEWS)] if two else []))
     settings = Settings(store=f"sqlite:///{folder / 'kurir.db'}", bots=bots, telegram_url=telegram.url, api_key=api_key)
-    kurir = Kurir(settings=settings, courier=courier, pace="off")
+    kurir = Kurir(store, settings=settings, courier=courier, pace="off", spool=spool)
     rest = Rest(kurir, allowance=allowance)
     async with kurir, serving(rest) as url, aiohttp.ClientSession() as session:
         yield Door(kurir, rest, url, telegram, session)

@@ -14,16 +14,18 @@ from typing import Any
 
 import aiohttp
 import pytest
+from tests.outages import Outages, with_outages
 from tests.serving import serving
 
 from kurir import Kurir, Message, Settings
-from kurir.core.errors import StoreFull
+from kurir.core.errors import StoreAway, StoreFull
 from kurir.core.events import Crashed, StoreBack, StoreTrouble, Unleased
 from kurir.ports import Clock, Lease, SystemClock
 from kurir.services import health as services
 from kurir.services.health import FRESH, LATELY, LINGER, PATIENCE, HealthWatch
 from kurir.settings import make_bot
 from kurir.simulator.harness import Telegram
+from kurir.stores.breaker import Breaker
 from kurir.stores.memory import MemoryStore
 from kurir.stores.sqlite import SqliteStore
 from kurir.web.health import measured, routes
@@ -327,3 +329,92 @@ class _Clock(SystemClock):
 
     def now(self) -> float:
         return self.at
+
+
+# ---------------------------------------------------------------- a store that is away, with a spool and without
+
+
+@dataclass
+class Scene:
+    doors: Doors
+    outages: Outages
+
+
+@asynccontextmanager
+async def before_a_store(telegram: Telegram, folder: Path, **options: Any) -> AsyncIterator[Scene]:
+    """It is away from the beginning."""
+    store, outages = with_outages(SqliteStore(folder / "kurir.db"))
+    outages.leave()
+    kurir = Kurir(store, telegram.token, settings=Settings(), telegram_url=telegram.url, **options)
+    shown = routes(kurir, measured(kurir))
+    await kurir.start(patient=True)
+    try:
+        async with serving(shown) as url, aiohttp.ClientSession() as session:
+            yield Scene(Doors(url, session, kurir), outages)
+    finally:
+        outages.come_back()
+        await kurir.close()
+
+
+async def test_before_its_store_is_there_it_is_dead_and_says_why(telegram: Telegram, tmp_path: Path) -> None:
+    async with before_a_store(telegram, tmp_path) as scene:
+        answer = await scene.doors.becomes("dead")
+        assert answer.code == 503
+        assert "connection refused by db:5432" in answer.checks["store"]["detail"]
+        scene.outages.come_back()
+        assert (await scene.doors.becomes("ok")).code == 200
+
+
+async def test_with_a_spool_it_is_degraded_while_the_store_is_away(telegram: Telegram, tmp_path: Path) -> None:
+    async with before_a_store(telegram, tmp_path, spool=tmp_path / "spool.db") as scene:
+        answer = await scene.doors.becomes("degraded")
+        assert answer.code == 200
+        assert not answer.checks["store"]["ok"]
+        assert answer.checks["spool"]["ok"]
+        receipt = await scene.doors.kurir.send_text(42, "Hello")
+        await asyncio.sleep(FRESH)
+        spool = (await scene.doors.ready()).checks["spool"]
+        assert spool["detail"].startswith("1 messages wait on this machine for the store")
+        async with scene.doors.session.get(f"{scene.doors.url}/metrics") as scraped:
+            told = await scraped.text()
+        assert "kurir_store_up 0.0" in told
+        assert "kurir_spool_messages 1.0" in told
+        scene.outages.come_back()
+        await receipt.delivered(timeout=PATIENTLY)
+        assert (await scene.doors.becomes("ok")).checks["spool"]["detail"].startswith("empty")
+
+
+async def test_with_a_spool_that_takes_nothing_it_is_dead(telegram: Telegram, tmp_path: Path) -> None:
+    async with before_a_store(telegram, tmp_path, spool=tmp_path / "spool.db") as scene:
+        assert scene.doors.kurir.spooling is not None
+        scene.doors.kurir.spooling.journal.limit = 1
+        answer = await scene.doors.becomes("dead")
+        assert answer.code == 503
+        assert "is full" in answer.checks["spool"]["detail"]
+
+
+async def test_what_the_store_refuses_for_what_it_is_is_told(telegram: Telegram, tmp_path: Path) -> None:
+    async with before_a_store(telegram, tmp_path, spool=tmp_path / "spool.db") as scene:
+        await scene.doors.kurir.send_text(42, "Hello")
+        assert scene.doors.kurir.spooling is not None
+        journal = scene.doors.kurir.spooling.journal
+        await journal.set_aside((await journal.head(1))[0].pos, "no such column")
+        scene.outages.come_back()
+        await scene.doors.becomes("degraded")
+        answer = await scene.doors.becomes("degraded")
+        assert "kurir spool" in answer.checks["spool"]["remedy"]
+
+
+async def test_the_circuit_breaker_is_told_of(telegram: Telegram, tmp_path: Path) -> None:
+    async with before_a_store(telegram, tmp_path) as scene:
+        clock = [0.0]
+        breaker = scene.outages.inner.breaker = Breaker("PostgreSQL", lambda: clock[0])  # type: ignore[attr-defined]
+        for _ in range(3):
+            with pytest.raises(StoreAway):
+                async with breaker.passing():
+                    raise StoreAway("refused", "Start it.")
+        clock[0] = 7.0
+        answer = await scene.doors.becomes("dead")
+        assert answer.checks["store"]["detail"].endswith("(away for 7 s)")
+        async with scene.doors.session.get(f"{scene.doors.url}/metrics") as scraped:
+            assert "kurir_store_circuit_open 1.0" in await scraped.text()

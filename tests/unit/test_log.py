@@ -19,6 +19,7 @@ from kurir.core.events import (
     Crashed,
     Event,
     Fenced,
+    Forwarded,
     Leased,
     OutageBegan,
     OutageEnded,
@@ -26,9 +27,12 @@ from kurir.core.events import (
     Paused,
     Recovered,
     Settled,
+    SpoolingBegan,
+    SpoolingEnded,
     StoreBack,
     StoreTrouble,
     Submitted,
+    Unforwardable,
     Unleased,
 )
 from kurir.core.judge import Again, Finish
@@ -96,6 +100,19 @@ EVENTS: list[tuple[Event, str, str]] = [
     ),
     (PaceChanged(7, "bot", 24.0), "INFO", "bot 7: pace of bot is now 24.00/s"),
     (StoreTrouble("settle", "no room"), "ERROR", "the store refused to settle: no room"),
+    (SpoolingBegan("refused"), "WARNING", "messages are spooled on this machine: refused"),
+    (Forwarded((DRAFT,), (Accepted("m1", State.WAITING),)), "INFO", "1 spooled messages went to the store"),
+    (SpoolingEnded(7, 61.5), "WARNING", "the spool is empty: 7 messages went to the store in 61.5 s"),
+    (
+        Unforwardable(DRAFT, "invalid byte sequence"),
+        "ERROR",
+        "m1 stays in the spool: the store refuses it: invalid byte sequence",
+    ),
+    (
+        Altered(("m1",), State.CANCELLED, NOW, 7, "its key is another's", by_hand=False),
+        "WARNING",
+        "m1 cancelled: its key is another's",
+    ),
     (StoreBack(2.5), "WARNING", "the store works again after 2.5 s"),
     (Crashed("kurir-courier-7", "KeyError: 1"), "ERROR", "kurir-courier-7 failed and is started anew: KeyError: 1"),
 ]
@@ -188,7 +205,7 @@ def test_a_json_line_names_the_message_and_the_bot_in_fields_of_their_own(json_l
     written = [json.loads(line) for line in json_lines.getvalue().splitlines()]
     assert len(written) == len(EVENTS)
     for (event, level, words), line in zip(EVENTS, written, strict=True):
-        about = getattr(event, "claim", event)
+        about = getattr(event, "claim", getattr(event, "draft", event))
         assert line["message"] == words
         assert line["level"] == level.lower()
         assert line.get("id") == ("m1" if words.startswith("m1 ") else None)

@@ -23,6 +23,7 @@ from kurir.core.events import (
     Crashed,
     Event,
     Fenced,
+    Forwarded,
     OutageBegan,
     Recovered,
     Settled,
@@ -33,7 +34,7 @@ from kurir.core.judge import Again, Finish, Verdict
 from kurir.core.message import Accepted, Claim, Draft, Priority, State
 from kurir.core.outcome import Delivered, Failed, Outcome, Refused, Scope, Throttled
 from kurir.observe.counts import Recent
-from kurir.observe.families import Live
+from kurir.observe.families import Live, Local
 from kurir.observe.prometheus import REMEMBERED, Metrics
 from kurir.ports import BotStats, Stats
 from kurir.simulator.harness import Telegram
@@ -94,6 +95,22 @@ def test_what_is_accepted_is_counted_by_priority_and_a_known_key_apart(metrics: 
     assert now['kurir_submitted_total{bot="shop",priority="low"}'] == 1
     assert now['kurir_duplicates_total{bot="shop"}'] == 1
     assert now['kurir_superseded_total{bot="shop"}'] == 1
+
+
+def test_what_is_spooled_is_counted_apart_and_what_becomes_of_it_when_it_is_forwarded(metrics: Metrics) -> None:
+    metrics.hear(Submitted((DRAFT,), (Accepted("m1", State.WAITING, spooled=True),)))
+    metrics.hear(Forwarded((DRAFT,), (Accepted("m1", State.DEAD),)))
+    now = values(metrics)
+    assert now['kurir_submitted_total{bot="shop",priority="normal"}'] == 1
+    assert (now['kurir_spooled_total{bot="shop"}'], now['kurir_forwarded_total{bot="shop"}']) == (1, 1)
+    assert now['kurir_dead_total{bot="shop",reason="suppressed"}'] == 1
+
+
+def test_what_the_machine_knows_of_its_store_is_told_also_while_that_is_away(metrics: Metrics) -> None:
+    now = read(metrics.text(None, (), NOW, Local(spooled=7, stuck=1, spool_bytes=4096, open=True)))
+    told = ("kurir_spool_messages", "kurir_spool_stuck", "kurir_spool_bytes", "kurir_store_circuit_open")
+    assert [now[name] for name in told] == [7, 1, 4096, 1]
+    assert not set(told) & set(read(metrics.text(None, (), NOW)))
 
 
 @pytest.mark.parametrize(
@@ -184,6 +201,7 @@ def test_a_message_that_is_tried_again_has_not_ended(metrics: Metrics) -> None:
         ),
         (Altered(("m1",), State.WAITING, NOW), 'kurir_altered_total{to="waiting"}'),
         (Altered(("m1",), None, NOW), 'kurir_altered_total{to="purged"}'),
+        (Forwarded((DRAFT,), (Accepted("m1", State.WAITING),)), 'kurir_forwarded_total{bot="shop"}'),
         (Fenced(CLAIM), 'kurir_fenced_total{bot="shop"}'),
         (Recovered(7, 1), 'kurir_recovered_total{bot="shop"}'),
         (OutageBegan(7, "refused"), 'kurir_outages_total{bot="shop"}'),

@@ -18,6 +18,13 @@ TOKEN = "123456789:AAEabcdefghijklmnopqrstuvwxyz012345"
         (TOKEN.replace(":", "%3A"), "<token>"),
         ("/bot123:short/getMe", "/bot<token>/getMe"),
         ("redis://user:secret@host:6379/0", "redis://<user>@host:6379/0"),
+        ("redis://:p@ss/w0rd@host:6379/0", "redis://<user>@host:6379/0"),
+        ("postgresql://me:p/w@db.example:5432/kurir?pool=5", "postgresql://<user>@db.example:5432/kurir?pool=5"),
+        (
+            "postgresql://db/kurir?user=me&password=secret&pool=5",
+            "postgresql://db/kurir?user=me&password=<password>&pool=5",
+        ),
+        ("redis://host:6379/0", "redis://host:6379/0"),
         ("socks5://:secret@host", "socks5://<user>@host"),
         ("http://host:8080/bot/path", "http://host:8080/bot/path"),
         ("12:30:45 at 5:7", "12:30:45 at 5:7"),
@@ -27,7 +34,9 @@ def test_a_secret_is_left_out_and_nothing_else(text: str, shown: str) -> None:
     assert redact(text) == shown
 
 
-@pytest.mark.parametrize("piece", ["a", "1", "/bot", "a://", "a:", "://:", "1:", "/bot1:", "@", "a://b:c"])
+@pytest.mark.parametrize(
+    "piece", ["a", "1", "/bot", "a://", "a:", "://:", "1:", "/bot1:", "@", "a://b:c", "redis://a:b", "?password="]
+)
 def test_a_long_text_takes_no_longer_than_it_is(piece: str) -> None:
     """A pattern that went back over it would take hours."""
     assert redact(piece * (2_000_000 // len(piece)))

@@ -84,6 +84,8 @@ def test_every_knob_has_both_doors() -> None:
         "KURIR_API_KEY": "a-key-of-16-characters",
         "KURIR_GATEWAY_WAIT": "4",
         "KURIR_REST_RATE": "50",
+        "KURIR_SPOOL": "spool.db",
+        "KURIR_SPOOL_MB": "64",
     }
     assert set(texts) == {knob.env for knob in KNOBS}
     by_env = load(texts)
@@ -126,6 +128,7 @@ def test_what_is_no_toml_is_refused() -> None:
     [
         ("KURIR_TELEGRAM_URL", "api.telegram.org"),
         ("KURIR_TELEGRAM_URL", "ftp://api.telegram.org"),
+        ("KURIR_FILES", "s3://bucket/prefix"),
         ("KURIR_LOCAL_SERVER", "maybe"),
         ("KURIR_PROXY", "proxy:1080"),
         ("KURIR_CONNECT_TIMEOUT", "soon"),
@@ -350,5 +353,10 @@ def test_a_bot_says_how_it_wants_to_be_answered() -> None:
     assert (bot.test, bot.wait, bot.respond_async) == (True, 4.0, True)
 
 
-def test_a_setting_without_effect_says_so() -> None:
-    assert any("no effect" in warning for warning in load({"KURIR_SPOOL": "folder"}).warnings)
+def test_a_spool_is_a_file_with_a_size() -> None:
+    assert load({}).spool is None
+    written('spool = "spool.db"\nspool_mb = 5\n')
+    assert (load({}).spool, load({}).spool_mb) == (Path("spool.db"), 5)
+    assert load({"KURIR_SPOOL": "/var/spool/kurir.db"}).spool == Path("/var/spool/kurir.db")
+    with pytest.raises(InvalidSetting, match="KURIR_SPOOL_MB"):
+        load({"KURIR_SPOOL_MB": "0"})

@@ -37,6 +37,7 @@ class Fed:
     accepted: int = 0
     duplicates: int = 0
     dead: int = 0  # to suppressed chats
+    spooled: int = 0  # on this machine: the store is away
     seconds: float = 0.0
 
 
@@ -59,6 +60,7 @@ async def feed(kurir: Kurir, fd: int, base: Mapping[str, Any], params: Mapping[s
         fed.lines += len(batch)
         fed.duplicates += sum(receipt.duplicate for receipt in receipts)
         fed.dead += sum(receipt.state is State.DEAD and not receipt.duplicate for receipt in receipts)
+        fed.spooled += sum(receipt.spooled for receipt in receipts)
         fed.accepted = fed.lines - fed.duplicates
         fed.seconds = time.monotonic() - started
         tell(fed, batches.read)

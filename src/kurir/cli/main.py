@@ -30,6 +30,8 @@ COMMANDS = {
     "dead": ("dead:dead", "Dead letters: list, retry, purge."),
     "keys": ("keys:keys", "Who may use the REST door: add, list, revoke."),
     "prune": ("prune:prune", "Remove the history of what has ended."),
+    "move": ("move:move", "Carry everything over to another store."),
+    "spool": ("spool:spool", "What this machine keeps for a store that is away."),
     "pause": ("pausing:pause", "Let a bot, or one chat, send nothing for a while."),
     "resume": ("pausing:resume", "End a pause."),
     "doctor": ("doctor:doctor", "What is wrong, and what to do about it."),
@@ -48,7 +50,9 @@ INTERRUPTED = 130
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.option("--config", type=click.Path(path_type=Path), help="Settings file instead of ./kurir.toml.")
-@click.option("--store", metavar="URL", help="Store instead of KURIR_STORE: sqlite:///file.db.")
+@click.option(
+    "--store", metavar="URL", help="Store instead of KURIR_STORE: sqlite:///file.db, postgresql://..., redis://..."
+)
 @click.option("--quiet", "-q", is_flag=True, help="Only errors and what was asked for.")
 @click.version_option(__version__, prog_name="kurir", message="%(prog)s %(version)s")
 @click.pass_context

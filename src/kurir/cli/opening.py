@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import time
+from dataclasses import replace
 from typing import Any
 
 from kurir.app import Kurir
 from kurir.core.errors import InvalidSetting
-from kurir.ports import BotStats
-from kurir.records import is_held as held
+from kurir.records import is_held
 
 from .context import App
 
 
-def open_kurir(app: App, *, courier: bool = False, **overrides: Any) -> Kurir:
-    """Kurir as the settings say; by default it only looks and hands over. Raises InvalidSetting."""
-    settings = app.settings
+def open_kurir(app: App, *, courier: bool = False, spool: bool = False, **overrides: Any) -> Kurir:
+    """Kurir as the settings say; by default it only looks. `spool`: it may hand over, and so uses this machine's spool; else
+    a store that is away is an error at once. Raises InvalidSetting."""
+    settings = app.settings if spool else replace(app.settings, spool=None)
     if settings.store == "memory://" and not courier:
         raise InvalidSetting(
             "KURIR_STORE",
             "memory:// is seen by nobody but this command",
-            "Use a file that others open too: sqlite:///kurir.db.",
+            "Use a store that others open too: sqlite:///kurir.db, or a server's.",
         )
     return Kurir(courier=courier, settings=settings, **overrides)
 
@@ -31,9 +31,5 @@ async def nobody_sends(app: App, bot: int) -> bool:
         return True
     async with open_kurir(app) as kurir:
         stats = await kurir.stats()
-    return not any(entry.bot == bot and is_held(entry) for entry in stats.bots)
-
-
-def is_held(bot: BotStats) -> bool:
-    """Does a worker hold the bot's lease now?"""
-    return held(bot, time.time())
+        now = kurir.clock.now()
+    return not any(entry.bot == bot and is_held(entry, now) for entry in stats.bots)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import click
 
@@ -27,8 +26,7 @@ chat_option = click.option("--chat", metavar="ID|@NAME", help="Only this chat.")
 @pass_app
 def pause(app: App, /, bot: str, chat: str | None, span: float | None, reason: str) -> None:
     """Let BOT (a name or id) send nothing for a while; its messages wait. Survives restarts."""
-    until = math.inf if span is None else time.time() + span
-    run(_steer(app, bot, chat, until, reason))
+    run(_steer(app, bot, chat, math.inf if span is None else span, reason))
 
 
 @click.command()
@@ -41,10 +39,12 @@ def resume(app: App, /, bot: str, chat: str | None) -> None:
     run(_steer(app, bot, chat, 0.0, None))
 
 
-async def _steer(app: App, bot: str, chat: str | None, until: float, reason: str | None) -> None:
+async def _steer(app: App, bot: str, chat: str | None, span: float, reason: str | None) -> None:
+    """`span`: seconds from now, by the store's time; 0 resumes."""
     id = app.bot(bot)
     name = None if chat is None else chat_name(chat)
     async with open_kurir(app) as kurir:
+        until = kurir.clock.now() + span if span else 0.0
         await kurir.store.steer(id, chat=name, until=until, reason=reason)
     whom = f"bot {bot}" if name is None else f"chat {name} of bot {bot}"
     if app.json:
@@ -56,4 +56,4 @@ async def _steer(app: App, bot: str, chat: str | None, until: float, reason: str
     elif math.isinf(until):
         app.say(f"paused {whom} until `kurir resume`")
     else:
-        app.say(f"paused {whom} for {short(until - time.time())}, until {local(until)}")
+        app.say(f"paused {whom} for {short(span)}, until {local(until)}")

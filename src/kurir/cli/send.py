@@ -10,20 +10,24 @@ from typing import Any
 
 import click
 
+from kurir.app import Kurir
+from kurir.core.errors import StoreAway
 from kurir.core.message import OnUnknown, Ordering, Priority, Record, State
 from kurir.delivery import message_ids
 from kurir.observe.console import set_up
-from kurir.records import loads, record_json
+from kurir.records import is_held, loads, record_json
+from kurir.services.receipts import Receipt
 from kurir.telegram.redact import redact
 
 from .compose import MEDIA, Parcel, pairs, parameter, source
 from .context import App, json_option, pass_app
 from .feed import Fed, feed, progress
 from .loop import run
-from .opening import is_held, nobody_sends, open_kurir
+from .opening import nobody_sends, open_kurir
 from .times import DUE, DURATION, short
 from .words import Words
 
+SPOOLED = "  the store is away: it is spooled on this machine and goes there when it is back (see `kurir spool`)"
 PRIORITIES = [p.name.lower() for p in Priority]
 
 
@@ -139,8 +143,13 @@ def _send_one(app: App, given: Mapping[str, Any], treatment: dict[str, Any], par
 async def _hand_over(app: App, parcel: Parcel, treatment: dict[str, Any], wait: float | None) -> int:
     message = parcel.message(treatment)
     bot = _bot(app, treatment.get("bot"))
-    alone = bot is not None and await nobody_sends(app, bot)
-    async with open_kurir(app, courier=wait is not None and alone) as kurir:
+    try:
+        alone = bot is not None and await nobody_sends(app, bot)
+    except StoreAway:
+        if app.settings.spool is None:
+            raise
+        alone = True
+    async with open_kurir(app, courier=wait is not None and alone, spool=True) as kurir:
         receipt = await kurir.submit(message)
         if wait is not None:
             await receipt.ended(None if math.isinf(wait) else wait)
@@ -148,7 +157,7 @@ async def _hand_over(app: App, parcel: Parcel, treatment: dict[str, Any], wait: 
         record = await kurir.get(receipt.id)
         if record.state is State.DEAD and not receipt.duplicate:
             return _print_end(app, record)
-        _print_accepted(app, record, receipt.duplicate, alone)
+        _print_accepted(app, record, receipt, alone)
         return 0
 
 
@@ -160,19 +169,22 @@ def _bot(app: App, name: str | None) -> int | None:
     return bots[0].id if len(bots) == 1 else None
 
 
-def _print_accepted(app: App, record: Record, duplicate: bool, alone: bool) -> None:
+def _print_accepted(app: App, record: Record, receipt: Receipt, alone: bool) -> None:
     if app.json:
+        told = {"spooled": True, "worker": None} if receipt.spooled else {"worker": not alone}
         app.emit({
-            "id": record.id, "state": record.state.value, "duplicate": duplicate, "bot": record.bot,
-            "chat": record.chat, "method": record.method, "worker": not alone,
+            "id": record.id, "state": record.state.value, "duplicate": receipt.duplicate, "bot": record.bot,
+            "chat": record.chat, "method": record.method, **told,
         })  # fmt: skip
         return
     if app.quiet:
         click.echo(record.id)
         return
-    again = " (known already: same key, same body)" if duplicate else ""
+    again = " (known already: same key, same body)" if receipt.duplicate else ""
     app.say(f"accepted {record.id}: {record.method} to {record.chat or 'no chat'}{again}")
-    if alone and not record.state.final:
+    if receipt.spooled:
+        app.say(SPOOLED)
+    elif alone and not record.state.final:
         app.say("  no worker is running: start `kurir worker`")
 
 
@@ -208,23 +220,32 @@ def _send_lines(app: App, given: Mapping[str, Any], treatment: dict[str, Any], p
 
 
 async def _feed(app: App, fd: int, treatment: dict[str, Any], params: dict[str, Any]) -> None:
-    async with open_kurir(app) as kurir:
+    async with open_kurir(app, spool=True) as kurir:
         with progress(app, fd) as tell:
             fed = await feed(kurir, fd, treatment, params, tell)
-        held = {bot.bot for bot in (await kurir.stats()).bots if is_held(bot)}
-    _print_fed(app, fed, alone=not held & set(app.names()))
+        alone = None if fed.spooled else not await _held(kurir) & set(app.names())
+    _print_fed(app, fed, alone)
 
 
-def _print_fed(app: App, fed: Fed, *, alone: bool) -> None:
+async def _held(kurir: Kurir) -> set[int]:
+    """The bots for which somebody sends."""
+    return {bot.bot for bot in (await kurir.stats()).bots if is_held(bot, kurir.clock.now())}
+
+
+def _print_fed(app: App, fed: Fed, alone: bool | None) -> None:
+    """`alone`: nobody sends; None: nobody knows, since the store is away."""
     if app.json:
+        spooled = {"spooled": fed.spooled} if fed.spooled else {}
         app.emit({
-            "accepted": fed.accepted, "duplicates": fed.duplicates, "dead": fed.dead, "lines": fed.lines,
-            "seconds": round(fed.seconds, 3), "worker": not alone,
+            "accepted": fed.accepted, "duplicates": fed.duplicates, "dead": fed.dead, **spooled, "lines": fed.lines,
+            "seconds": round(fed.seconds, 3), "worker": None if alone is None else not alone,
         })  # fmt: skip
         return
     rest = [f"{fed.duplicates:,} known already" if fed.duplicates else ""]
     rest.append(f"{fed.dead:,} dead at once: the chat is suppressed" if fed.dead else "")
     tail = "".join(f", {part}" for part in rest if part)
     app.say(f"accepted {fed.accepted:,} messages in {short(fed.seconds)}{tail}")
-    if alone and fed.accepted:
+    if fed.spooled:
+        app.say(SPOOLED)
+    elif alone and fed.accepted:
         app.say("  no worker is running: start `kurir worker`")

@@ -43,7 +43,7 @@ def serve(app: App, courier: bool, listen: str | None, log: str | None) -> None:
     for warning in app.settings.warnings:
         logger.warning("%s", warning)
     _many_files()
-    kurir = open_kurir(app, courier=courier, **({"listen": listen} if listen else {}))
+    kurir = open_kurir(app, courier=courier, spool=True, **({"listen": listen} if listen else {}))
     run(_serve(kurir, courier))
 
 
@@ -61,7 +61,7 @@ async def _serve(kurir: Kurir, courier: bool) -> None:
     for line in opening_lines(kurir.settings, courier):
         logger.info("%s", line)
     async with traced(kurir):
-        await kurir.start()
+        await kurir.start(patient=True)
         grace = GRACE
         try:
             async with doors:

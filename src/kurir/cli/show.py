@@ -12,6 +12,7 @@ from rich.json import JSON
 from rich.table import Table
 from rich.text import Text
 
+from kurir.core.errors import StoreAway
 from kurir.core.message import Record, State
 from kurir.records import loads, record_json
 from kurir.settings import Settings
@@ -37,8 +38,11 @@ def show(app: App, /, id: str) -> None:
 
 
 async def _get(app: App, id: str) -> Record:
-    async with open_kurir(app) as kurir:
-        return await kurir.get(id)
+    async with open_kurir(app, spool=True) as kurir:
+        try:
+            return await kurir.get(id)
+        except StoreAway as error:
+            raise kurir.away or error from None
 
 
 def print_record(out: Console, record: Record, settings: Settings, now: float) -> None:

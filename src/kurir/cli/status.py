@@ -16,13 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from kurir.app import Kurir
-from kurir.ports import BotStats, Day, Stats
+from kurir.ports import BotStats, Day, Roll, Stats
 from kurir.records import bot_json, day_json, standing, success
 from kurir.telegram.redact import redact
 
 from .context import App, json_option, pass_app
 from .loop import run
 from .opening import open_kurir
+from .roll import call_roll, workers_json, workers_words
 from .terminal import console, table
 from .times import local, short
 
@@ -44,24 +45,25 @@ def status(app: App, /, watch: float | None) -> None:
 async def _status(app: App, watch: float | None) -> None:
     async with open_kurir(app) as kurir:
         if watch is None:
-            _print(app, await kurir.stats())
+            await _print(app, kurir)
         elif app.json or not console().is_terminal:
             await _repeat(app, kurir, watch)
         else:
             await _live(app, kurir, watch)
 
 
-def _print(app: App, stats: Stats) -> None:
+async def _print(app: App, kurir: Kurir) -> None:
+    stats, roll = await kurir.stats(), await call_roll(kurir)
     if app.json:
-        app.emit(stats_json(app, stats, time.time()))
+        app.emit(stats_json(app, stats, roll, kurir.clock.now()))
     else:
-        console().print(view(app, stats, time.time()))
+        console().print(view(app, stats, roll, kurir.clock.now()))
 
 
 async def _repeat(app: App, kurir: Kurir, every: float) -> None:
     """A document, or a table, each time; for pipes."""
     while True:
-        _print(app, await kurir.stats())
+        await _print(app, kurir)
         await asyncio.sleep(every)
 
 
@@ -74,18 +76,20 @@ async def _live(app: App, kurir: Kurir, every: float) -> None:
             span, at = time.monotonic() - at, time.monotonic()
             rates = {b.bot: (b.delivered - before[b.bot]) / span for b in stats.bots if b.bot in before}
             before = {b.bot: b.delivered for b in stats.bots}
-            live.update(view(app, stats, time.time(), rates), refresh=True)
+            roll = await call_roll(kurir)
+            live.update(view(app, stats, roll, kurir.clock.now(), rates), refresh=True)
             await asyncio.sleep(every)
 
 
 # ---------------------------------------------------------------- facts
 
 
-def stats_json(app: App, stats: Stats, now: float) -> dict[str, Any]:
+def stats_json(app: App, stats: Stats, roll: Roll, now: float) -> dict[str, Any]:
     """Everything; the keys are a contract."""
     bots = [bot_json(bot, app.names(), now) for bot in _with_configured(app, stats)]
     days = [day_json(day) for day in stats.days]
-    return {"bots": bots, "days": days, "store": {"url": redact(app.settings.store), **stats.store}}
+    store = {"url": redact(app.settings.store), **stats.store}
+    return {"bots": bots, "days": days, "workers": workers_json(roll), "store": store}
 
 
 def _with_configured(app: App, stats: Stats) -> list[BotStats]:
@@ -97,7 +101,7 @@ def _with_configured(app: App, stats: Stats) -> list[BotStats]:
 # ---------------------------------------------------------------- for people
 
 
-def view(app: App, stats: Stats, now: float, rates: Mapping[int, float] | None = None) -> RenderableType:
+def view(app: App, stats: Stats, roll: Roll, now: float, rates: Mapping[int, float] | None = None) -> RenderableType:
     """All of it on a screen."""
     bots = _with_configured(app, stats)
     if not bots:
@@ -105,7 +109,10 @@ def view(app: App, stats: Stats, now: float, rates: Mapping[int, float] | None =
     parts: list[RenderableType] = [_bots_table(app, bots, now, rates)]
     if stats.days:
         parts += ["", _days_table(stats.days, now)]
-    parts += ["", Text(_store_words(app, stats), "dim")]
+    parts += ["", Text(_store_words(app, stats), "dim"), Text(workers_words(roll), "dim")]
+    if durability := stats.store.get("durability"):
+        parts.append(Text(str(durability), "dim"))
+    parts += [Text(f"warning: {words}", "yellow") for words in stats.store.get("warnings", ())]
     return Group(*parts)
 
 

@@ -48,7 +48,7 @@ def worker(app: App, log: str | None) -> None:
     set_up(level, redact=redact, json=as_json)
     for warning in app.settings.warnings:
         logger.warning("%s", warning)
-    run(_work(open_kurir(app, courier=True)))
+    run(_work(open_kurir(app, courier=True, spool=True)))
 
 
 async def _work(kurir: Kurir) -> None:
@@ -57,7 +57,9 @@ async def _work(kurir: Kurir) -> None:
     kurir.listen(tally.hear)
     for line in opening_lines(kurir.settings):
         logger.info("%s", line)
-    async with traced(kurir), kurir:
+    async with traced(kurir), contextlib.AsyncExitStack() as life:
+        await kurir.start(patient=True)
+        life.push_async_callback(kurir.close)
         async with contextlib.AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(doors)

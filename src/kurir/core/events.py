@@ -14,10 +14,41 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """Drafts became durable."""
+    """Drafts became durable: in the store, or (`accepted.spooled`) in the local journal."""
 
     drafts: tuple[Draft, ...]
     accepted: tuple[Accepted, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolingBegan:
+    """The store does not take what is handed over; the local journal does."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """Drafts went from the local journal to the store."""
+
+    drafts: tuple[Draft, ...]
+    accepted: tuple[Accepted, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolingEnded:
+    """The local journal is empty again: in `seconds`, this process forwarded `messages` of it."""
+
+    messages: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unforwardable:
+    """The store refuses a spooled message for what it is: it stays in the local journal, and others go on."""
+
+    draft: Draft
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +197,10 @@ class Crashed:
 
 Event = (
     Submitted
+    | SpoolingBegan
+    | Forwarded
+    | SpoolingEnded
+    | Unforwardable
     | Attempted
     | Settled
     | Altered

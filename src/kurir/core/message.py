@@ -104,6 +104,7 @@ class Accepted:
     duplicate: bool = False
     seq: int = 0  # the store's own order of acceptance, as `Record.seq`
     replaces: str | None = None  # id of the waiting message that it superseded
+    spooled: bool = False  # it is in the local journal, and goes to the store when that is back
 
 
 @dataclass(frozen=True, slots=True)

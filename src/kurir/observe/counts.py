@@ -81,9 +81,11 @@ class BotCounts:
         "duplicates",
         "expired",
         "fenced",
+        "forwarded",
         "outages",
         "recent",
         "recovered",
+        "spooled",
         "submitted",
         "superseded",
         "throttled",
@@ -91,6 +93,8 @@ class BotCounts:
 
     def __init__(self) -> None:
         self.submitted = dict.fromkeys(Priority, 0)
+        self.spooled = 0
+        self.forwarded = 0
         self.duplicates = 0
         self.superseded = 0
         self.delivered = 0

@@ -31,6 +31,19 @@ class Live:
     out: bool  # Telegram is out of reach
 
 
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What this machine knows of its store, whether that is there or not. None: there is no such thing here."""
+
+    spooled: int | None = None  # messages in the spool
+    stuck: int = 0  # of them, refused by the store
+    spool_bytes: int = 0
+    open: bool | None = None  # the circuit breaker is: the store is taken to be away
+
+
+NOTHING = Local()
+
+
 @dataclass(slots=True)
 class Totals:
     """All that was counted in this process."""
@@ -51,7 +64,9 @@ class Totals:
         return self.names.get(bot, str(bot))
 
 
-def families(totals: Totals, stats: Stats | None, live: tuple[Live, ...], now: float) -> Iterator[Metric]:
+def families(
+    totals: Totals, stats: Stats | None, live: tuple[Live, ...], now: float, local: Local = NOTHING
+) -> Iterator[Metric]:
     """`stats` None: the store is away, so nothing is known of it. `now` in Unix seconds."""
     yield _gauge(
         "kurir_build_info",
@@ -69,6 +84,7 @@ def families(totals: Totals, stats: Stats | None, live: tuple[Live, ...], now: f
     yield from _calls(totals)
     yield from _doors(totals)
     yield from _couriers(totals, live, now)
+    yield from _local(local)
     if stats is not None:
         yield from _backlog(totals, stats, now)
         yield from _store(stats.store)
@@ -92,6 +108,8 @@ def _flow(t: Totals) -> Iterator[Metric]:
         [((to,), n) for to, n in t.altered.items()],
     )  # fmt: skip
     for name, help, attribute in (
+        ("kurir_spooled", "Messages accepted into the spool of this machine.", "spooled"),
+        ("kurir_forwarded", "Spooled messages that this process brought to the store.", "forwarded"),
         ("kurir_duplicates", "Messages handed over again under a known idempotency key.", "duplicates"),
         ("kurir_superseded", "Waiting edits that gave way to a newer one.", "superseded"),
         ("kurir_delivered", "Messages delivered by this process.", "delivered"),
@@ -157,6 +175,20 @@ def _couriers(t: Totals, live: tuple[Live, ...], now: float) -> Iterator[Metric]
         ("kurir_outage", "1: Telegram is out of reach.", "out"),
     ):
         yield _gauge(name, help, ("bot",), [((t.label(one.bot),), getattr(one, attribute)) for one in live])
+
+
+def _local(local: Local) -> Iterator[Metric]:
+    if local.open is not None:
+        yield _gauge(
+            "kurir_store_circuit_open", "1: the store is taken to be away; a probe goes out now and then.", (),
+            [((), local.open)],
+        )  # fmt: skip
+    if local.spooled is not None:
+        yield _gauge(
+            "kurir_spool_messages", "Messages that wait on this machine for the store.", (), [((), local.spooled)]
+        )
+        yield _gauge("kurir_spool_stuck", "Spooled messages that the store refuses.", (), [((), local.stuck)])
+        yield _gauge("kurir_spool_bytes", "The spool's size.", (), [((), local.spool_bytes)])
 
 
 # ---------------------------------------------------------------- told by the store

@@ -19,6 +19,7 @@ from kurir.core.events import (
     Crashed,
     Event,
     Fenced,
+    Forwarded,
     Leased,
     OutageBegan,
     OutageEnded,
@@ -26,9 +27,12 @@ from kurir.core.events import (
     Paused,
     Recovered,
     Settled,
+    SpoolingBegan,
+    SpoolingEnded,
     StoreBack,
     StoreTrouble,
     Submitted,
+    Unforwardable,
     Unleased,
 )
 from kurir.core.judge import Again
@@ -145,11 +149,12 @@ def _settled(event: Settled) -> None:
 def _altered(event: Altered) -> None:
     what = {State.WAITING: "set waiting again", None: "purged"}.get(event.state, str(event.state))
     why = f": {event.reason}" if event.reason else ""
+    level = WARNING if event.state is State.CANCELLED and not event.by_hand else INFO  # nobody asked for it
     if len(event.ids) > MANY:
-        _say(INFO, None, event.bot, "%d messages %s%s", len(event.ids), what, why)
+        _say(level, None, event.bot, "%d messages %s%s", len(event.ids), what, why)
         return
     for id in event.ids:
-        _say(INFO, id, event.bot, "%s %s%s", id, what, why)
+        _say(level, id, event.bot, "%s %s%s", id, what, why)
 
 
 def _paused(event: Paused) -> None:
@@ -192,6 +197,14 @@ _LINES: dict[type[Any], Callable[[Any], None]] = {
     Called: _of_bot(DEBUG, "%s %s in %.3f s, repeated %d times", "method", "outcome", "duration", "repeats"),
     PaceChanged: _of_bot(INFO, "pace of %s is now %.2f/s", "scope", "rate"),
     StoreTrouble: _trouble,
+    SpoolingBegan: lambda e: _say(WARNING, None, None, "messages are spooled on this machine: %s", e.why),
+    Forwarded: lambda e: _say(INFO, None, None, "%d spooled messages went to the store", len(e.drafts)),
+    SpoolingEnded: lambda e: _say(
+        WARNING, None, None, "the spool is empty: %d messages went to the store in %.1f s", e.messages, e.seconds
+    ),
+    Unforwardable: lambda e: _say(
+        ERROR, e.draft.id, e.draft.bot, "%s stays in the spool: the store refuses it: %s", e.draft.id, e.why
+    ),
     StoreBack: lambda e: _say(WARNING, None, None, "the store works again after %.1f s", e.seconds),
     Crashed: lambda e: _say(ERROR, None, None, "%s failed and is started anew: %s", e.loop, e.error),
 }

@@ -22,6 +22,7 @@ from kurir.core.events import (
     Crashed,
     Event,
     Fenced,
+    Forwarded,
     OutageBegan,
     Recovered,
     Settled,
@@ -29,14 +30,14 @@ from kurir.core.events import (
     Submitted,
 )
 from kurir.core.judge import Finish
-from kurir.core.message import State
+from kurir.core.message import Accepted, State
 from kurir.core.methods import METHODS, Kind
 from kurir.core.outcome import Refused, Scope, Throttled, name_of
 from kurir.ports import Stats
 
 from .buckets import REQUEST, Buckets
 from .counts import BotCounts, dead_because
-from .families import Live, Totals, families
+from .families import NOTHING, Live, Local, Totals, families
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 REMEMBERED = 10_000  # messages whose refusal's scope is kept in mind at most
@@ -53,7 +54,7 @@ class Metrics(Collector):
         self._totals = Totals(dict(bots), {bot: BotCounts() for bot in bots}, version, platform.python_version())
         self._bots = self._totals.bots
         self._scopes: dict[str, Scope] = {}  # message -> why Telegram refused it, until it is settled
-        self._scrape: tuple[Stats | None, tuple[Live, ...], float] = (None, (), 0.0)
+        self._scrape: tuple[Stats | None, tuple[Live, ...], float, Local] = (None, (), 0.0, NOTHING)
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
 
@@ -87,9 +88,14 @@ class Metrics(Collector):
                 counts.duplicates += 1
                 continue
             counts.submitted[draft.priority] += 1
-            if accepted.state is State.DEAD:
-                counts.dead["suppressed"] += 1
-            counts.superseded += accepted.replaces is not None
+            counts.spooled += accepted.spooled
+            _entered(counts, accepted)
+
+    def _forwarded(self, event: Forwarded) -> None:
+        for draft, accepted in zip(event.drafts, event.accepted, strict=True):
+            counts = self._of(draft.bot)
+            counts.forwarded += 1
+            _entered(counts, accepted)
 
     def _attempted(self, event: Attempted) -> None:
         claim, outcome, duration = event.claim, event.outcome, event.duration
@@ -157,18 +163,25 @@ class Metrics(Collector):
 
     # ---------------------------------------------------------------- writing down
 
-    def text(self, stats: Stats | None, live: Iterable[Live], now: float) -> bytes:
+    def text(self, stats: Stats | None, live: Iterable[Live], now: float, local: Local = NOTHING) -> bytes:
         """Everything in Prometheus' text format (`CONTENT_TYPE`). `stats`: None while the store is away; `live`: the
-        couriers at work in this process; `now` in Unix seconds."""
-        self._scrape = (stats, tuple(live), now)
+        couriers at work in this process; `now` in Unix seconds; `local`: what this machine knows of the store."""
+        self._scrape = (stats, tuple(live), now, local)
         try:
             return generate_latest(self.registry)
         finally:
-            self._scrape = (None, (), now)
+            self._scrape = (None, (), now, NOTHING)
 
     def collect(self) -> Iterable[Any]:
         """For `registry`."""
         return families(self._totals, *self._scrape)
+
+
+def _entered(counts: BotCounts, accepted: Accepted) -> None:
+    """What the store made of it."""
+    if accepted.state is State.DEAD:
+        counts.dead["suppressed"] += 1
+    counts.superseded += accepted.replaces is not None
 
 
 def _keep(memory: dict[str, Any], id: str, value: Any) -> None:
@@ -185,6 +198,7 @@ _HEARD: dict[type[Any], Callable[[Metrics, Any], None]] = {
     Altered: Metrics._altered,
     Called: Metrics._called,
     Fenced: Metrics._fenced,
+    Forwarded: Metrics._forwarded,
     Recovered: Metrics._recovered,
     OutageBegan: Metrics._outage,
     Crashed: Metrics._crashed,

@@ -27,7 +27,7 @@ from kurir.core.methods import cost, is_group
 from kurir.core.outcome import Delivered, Throttled
 from kurir.core.pace import Pace
 from kurir.delivery import Delivery
-from kurir.ports import Lease, Settlement
+from kurir.ports import Lease, Settlement, Withheld
 
 from .insistence import Insistence
 from .line import TOO_FAR, Line
@@ -54,7 +54,7 @@ class Courier:
         self._store = tools.store
         self._clock = tools.clock
         self._emit = tools.emit
-        self._insist = Insistence(tools.clock, tools.emit)
+        self._insist = Insistence(tools.clock, tools.emit, tools.rng)
         self._references = References(tools.store, tools.clock, delivery, self._insist)
         self._concurrency = tools.concurrency
         self._lease = Lease(bot, "", 0, 0.0)
@@ -265,7 +265,9 @@ class Courier:
         if settlement is None:
             try:
                 chat_at = await self._upload(claim, paid)
-                if chat_at is None:
+                if chat_at is None and claim.files:
+                    settlement = await self._fetch(claim, paid)
+                if chat_at is None and settlement is None:
                     chat_at = await self._turn(claim, paid)
             except asyncio.CancelledError:
                 chat_at = 0.0
@@ -273,7 +275,7 @@ class Courier:
                 chat_at = self._clock.now() + UPLOAD_LOOK  # somebody else began it just now
             if chat_at is not None:
                 settlement = replace(self._delivery.hand_back(claim), chat_at=chat_at)
-            else:
+            elif settlement is None:
                 settlement = self._delivery.unsent(claim)  # it may have expired in the meantime
         if settlement is not None:
             self.pace.unreserve(paid)
@@ -282,8 +284,8 @@ class Courier:
         left_at = self._clock.now()
         chat_at = self.pace.sent(claim.chat, group, left_at, cost(claim.method), paid=paid)
         try:
-            tried = await self._delivery.attempt(claim, chat_at)
-        except asyncio.CancelledError:  # it had not begun
+            tried = await self._delivery.attempt(claim, chat_at, lambda: self._may_send(self._clock.now()))
+        except (asyncio.CancelledError, Withheld):  # it had not begun, or the lease ran out before it could leave
             return self._delivery.hand_back(claim)
         settlement = tried.settlement
         if isinstance(tried.outcome, Throttled):
@@ -310,6 +312,17 @@ class Courier:
             self._upload_waiters -= 1
             self.pace.reserve(self._clock.now(), paid)
         return None
+
+    async def _fetch(self, claim: Claim, paid: bool) -> Settlement | None:
+        """Its files are waited for, without a place in the pace; while they cannot be had, it comes back later."""
+        self.pace.unreserve(paid)
+        try:
+            why = await self._delivery.fetch(claim)
+        finally:
+            self.pace.reserve(self._clock.now(), paid)
+        if why is None:
+            return None
+        return replace(self._delivery.hand_back(claim), reason=why, chat_at=self._clock.now() + UPLOAD_LOOK)
 
     def _obstacle(self, claim: Claim) -> float | None:
         """Why the claim has to go back: its chat hears nothing before the answer (0: no matter of the chat)."""

@@ -11,6 +11,8 @@ from typing import Literal
 from kurir.core.errors import StoreError
 from kurir.core.events import Crashed, Event, Leased, StoreBack, StoreTrouble, Unleased
 from kurir.ports import BotStats, Clock, Stats, Store
+from kurir.stores.breaker import Breaker, Circuit
+from kurir.stores.journal import Contents, Journal
 
 from .courier import Courier
 from .reach import REFUSED
@@ -35,12 +37,19 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """`dead`: nothing can be accepted, the store is away. `degraded`: what is accepted waits, or may."""
+    """`dead`: nothing can be accepted, the store is away and no spool takes its place. `degraded`: what is accepted
+    waits, or may."""
 
     status: Status
     checks: tuple[Check, ...]
     at: float  # Unix seconds: when it was looked
     stats: Stats | None = field(default=None, repr=False)  # as read for the checks; None: the store is away
+    spool: Contents | None = None  # what this machine keeps for a store that is away; None: no spool
+
+    @property
+    def store_up(self) -> bool:
+        """Does the store answer and take what is written?"""
+        return all(check.ok for check in self.checks if check.name == "store")
 
 
 class HealthWatch:
@@ -51,9 +60,15 @@ class HealthWatch:
     """
 
     def __init__(
-        self, store: Store, clock: Clock, bots: Mapping[int, str], couriers: Callable[[], Mapping[int, Courier]]
+        self,
+        store: Store,
+        clock: Clock,
+        bots: Mapping[int, str],
+        couriers: Callable[[], Mapping[int, Courier]],
+        journal: Journal | None = None,
     ) -> None:
         self._store = store
+        self._journal = journal
         self._clock = clock
         self._bots = bots
         self._couriers = couriers
@@ -87,10 +102,36 @@ class HealthWatch:
 
     async def _look(self) -> Health:
         stats, trouble = await self._ask_the_store()
-        checks = (_store_check(trouble), *self._courier_checks(stats), *self._bot_checks(stats))
-        status: Status = "dead" if trouble else "ok" if all(check.ok for check in checks) else "degraded"
-        self._last = Health(status, checks, self._clock.now(), stats)
+        contents, spool = await self._look_at_the_spool(trouble)
+        checks = (
+            _store_check(trouble, self.breaker),
+            *spool,
+            *_durability_checks(stats),
+            *self._courier_checks(stats),
+            *self._bot_checks(stats),
+        )
+        status: Status = "ok" if all(check.ok for check in checks) else "degraded"
+        if trouble and contents is None:
+            status = "dead"
+        self._last = Health(status, checks, self._clock.now(), stats, contents)
         return self._last
+
+    @property
+    def breaker(self) -> Breaker | None:
+        """The store's circuit breaker, if it has one."""
+        return getattr(self._store, "breaker", None)
+
+    async def _look_at_the_spool(self, trouble: str) -> tuple[Contents | None, list[Check]]:
+        """What it holds (None: it takes nothing, or there is none), and what is to be said of it."""
+        if self._journal is None:
+            return None, []
+        try:
+            if trouble:
+                await self._journal.probe(self._clock.now())
+            contents = await self._journal.contents()
+        except StoreError as error:
+            return None, [Check("spool", False, str(error), "Give it room, or KURIR_SPOOL another place.")]
+        return contents, [_spool_check(contents, self._clock.now())]
 
     # ---------------------------------------------------------------- the store
 
@@ -105,7 +146,8 @@ class HealthWatch:
         try:
             stats = answered.result()
         except StoreError as error:
-            return None, str(error)
+            opening = self._trouble if self._troubles and self._trouble and self._trouble.step == "open" else None
+            return None, opening.error if opening is not None else str(error)
         except Exception as error:  # whoever asks how we are gets an answer
             return None, f"{type(error).__name__}: {error}"
         if self._trouble is not None and (self._troubles or self._clock.now() - self._trouble_at < LINGER):
@@ -160,10 +202,35 @@ class HealthWatch:
         return checks
 
 
-def _store_check(trouble: str) -> Check:
+def _store_check(trouble: str, breaker: Breaker | None) -> Check:
     if trouble:
+        standing = breaker.standing if breaker is not None else None
+        if standing is not None and standing.circuit is not Circuit.CLOSED:
+            trouble = f"{trouble} (away for {standing.seconds:.0f} s)"
         return Check("store", False, trouble, "See `kurir doctor`: is its disk full, its file locked, its server away?")
     return Check("store", True, "it takes what is written")
+
+
+def _spool_check(contents: Contents, now: float) -> Check:
+    waiting = contents.messages - contents.stuck
+    if contents.stuck:
+        detail = f"{contents.stuck} messages that the store refuses"
+        return Check(
+            "spool", False, detail, "See `kurir spool`: what it says of them; `kurir spool --forward` tries again."
+        )
+    if waiting:
+        age = max(0.0, now - (contents.oldest_at or now))
+        detail = f"{waiting} messages wait on this machine for the store, the oldest for {age:.0f} s"
+        return Check("spool", False, detail, "They go there by themselves when it is back.")
+    return Check("spool", True, "empty; it takes messages while the store is away")
+
+
+def _durability_checks(stats: Stats | None) -> list[Check]:
+    """What the store's server says of itself that puts promises at risk."""
+    if stats is None or not (warnings := stats.store.get("warnings")):
+        return []
+    words = " ".join([*map(str, warnings), str(stats.store.get("durability", ""))]).strip()
+    return [Check("durability", False, words, "Change that on the store's server, or accept what it can cost.")]
 
 
 def _sender(name: str, here: bool, bot: BotStats, now: float) -> Check:

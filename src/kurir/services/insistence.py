@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -14,11 +15,12 @@ PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0)  # seconds between tries; the last repeats
 
 
 class Insistence:
-    """`await insist(name, call)`. Tells of the trouble once, and when it is over."""
+    """`await insist(name, call)`. Tells of the trouble once, and when it is over. `rng` spreads the tries of many."""
 
-    def __init__(self, clock: Clock, emit: Callable[[Event], None]) -> None:
+    def __init__(self, clock: Clock, emit: Callable[[Event], None], rng: random.Random) -> None:
         self._clock = clock
         self._emit = emit
+        self._rng = rng
         self._since: float | None = None
 
     async def __call__(self, step: str, call: Callable[[], Awaitable[T]]) -> T:
@@ -30,7 +32,7 @@ class Insistence:
                 if self._since is None:
                     self._since = self._clock.now()
                     self._emit(StoreTrouble(step, str(error)))
-                await self._clock.sleep(PAUSES[min(tries, len(PAUSES) - 1)])
+                await self._clock.sleep(PAUSES[min(tries, len(PAUSES) - 1)] * self._rng.uniform(0.7, 1.0))
                 tries += 1
                 continue
             if self._since is not None:

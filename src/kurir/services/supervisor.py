@@ -1,20 +1,40 @@
-"""Which bots this process sends for: takes and renews leases, starts and stops a courier for each."""
+"""Which bots this process sends for. Every round it says that it is there, sees who else is, renews its leases, gives up
+the bots that fall to others and takes those that fall to it (`spreading`)."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 from kurir.core.errors import StoreError
-from kurir.core.events import Crashed, Leased, StoreBack, StoreTrouble, Submitted, Unleased
-from kurir.ports import Lease
+from kurir.core.events import StoreBack, StoreTrouble, Submitted
+from kurir.ports import Lease, Roll, Roster
 
 from .courier import Courier
+from .crew import Crew
+from .spreading import Plan, plan
 from .tools import Tools
 
-LEASE_SECONDS = 10.0  # a standby takes over so long after a holder was last heard of
-RENEW_EVERY = 3.0  # seconds
+LEASE_SECONDS = 7.0  # a standby takes over so long after a holder was last heard of
+ATTEND_SECONDS = LEASE_SECONDS + 0.2  # who is taken for gone holds no lease any more
+RENEW_EVERY = 2.0  # seconds between two rounds
+STANDBY_EVERY = 1.0  # ... while there is nothing to renew, or who holds a bot is not known
+TRY_AGAIN = 0.5  # seconds until the next round when the store failed
+LOOK_EVERY = 0.3  # seconds at least between two looks at whether a bot was given up
 WAKE_EVERY = 0.01  # seconds between two wake-ups of all couriers at most
+MOVE_GRACE = 8.0  # seconds that calls in flight get before their bot goes to another process
+RESERVED = 3.0  # seconds; leases that ran out while the store was away for all are not taken over sooner
+LAST_WORD = 1.0  # seconds that the store gets, at a stop, to hear that a lease is given up
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """What the store said. `roll` None: nobody was asked who is there."""
+
+    leases: tuple[Lease, ...]
+    roll: Roll | None
+    part: Plan
 
 
 class Supervisor:
@@ -22,122 +42,223 @@ class Supervisor:
 
     def __init__(self, bots: Iterable[int], make: Callable[[int], Courier], tools: Tools, holder: str) -> None:
         self._bots = tuple(bots)
-        self._make = make
         self._store = tools.store
         self._clock = tools.clock
         self._emit = tools.emit
         self._holder = holder
-        self._couriers: dict[int, tuple[Courier, int, asyncio.Task[None]]] = {}
+        self._crew = Crew(make, tools.emit)
+        self._moving: dict[int, asyncio.Task[None]] = {}  # bots that go to others: what is in flight gets its answer
+        self._leasing = asyncio.Lock()  # a lease is not renewed behind the back of who gives it up
+        self._to_free: set[int] = set()
+        self._elsewhere: set[int] = set()  # bots of ours that others send for, as of the last round
+        self._soon = asyncio.Event()  # the next round is due at once
+        self._look_at = 0.0
+        self._looking: asyncio.Task[None] | None = None
         self._stopping = False
         self._trouble_since: float | None = None
+        self._reserved_until = 0.0  # after a trouble of the store, who held a bot before takes it up again until then
 
     @property
     def couriers(self) -> dict[int, Courier]:
         """The couriers at work, by bot."""
-        return {bot: courier for bot, (courier, _, _) in self._couriers.items()}
+        return self._crew.couriers
 
     async def run(self) -> None:
         """Until cancelled; `stop` first for a clean end."""
         watch = asyncio.create_task(self._watch(), name="kurir-watch")
         try:
-            while not self._stopping:
-                await self._renew()
-                await self._clock.sleep(RENEW_EVERY if self._couriers else 1.0)
+            while True:
+                await self._rest(await self._round())
         finally:
             watch.cancel()
+            for task in (self._looking, *self._moving.values()):
+                if task is not None:
+                    task.cancel()
 
-    async def _renew(self) -> None:
+    # ---------------------------------------------------------------- a round
+
+    async def _round(self) -> float:
+        """Answers after how many seconds the next one is due."""
         now = self._clock.now()
         try:
-            leases = await self._store.lease(self._holder, self._bots, now + LEASE_SECONDS, now)
+            async with self._leasing:
+                told = await self._ask()
         except StoreError as error:  # the leases we hold run out by themselves
             if self._trouble_since is None:
                 self._trouble_since = now
                 self._emit(StoreTrouble("lease", str(error)))
-            return
+            return TRY_AGAIN
         if self._trouble_since is not None:
             self._emit(StoreBack(self._clock.now() - self._trouble_since))
             self._trouble_since = None
-        if self._stopping:
-            return
-        held = {lease.bot: lease for lease in leases}
-        for bot in [b for b in self._couriers if b not in held]:
-            await self._drop(bot, "another process holds the bot now")
-        for lease in held.values():
-            running = self._couriers.get(lease.bot)
-            if running is not None and running[1] == lease.token and not running[2].done():
-                running[0].renew(lease)
-            else:
+            self._reserved_until = self._clock.now() + RESERVED
+        held = {lease.bot: lease for lease in told.leases}
+        for bot in [bot for bot in self._crew.couriers if bot not in held]:
+            await self._crew.drop(bot, "another process holds the bot now")
+        for lease in told.leases:
+            if not self._crew.renew(lease) and not self._stopping and lease.bot not in self._moving:
                 await self._start(lease)
+        if not self._stopping:
+            for bot in told.part.release:
+                self._move(bot)
+        return self._pause(told.roll)
+
+    async def _ask(self) -> _Round:
+        """Attend, then renew and take leases. No lease is believed to last longer than from the question on, whatever the
+        clocks say."""
+        roll, part, wanted = None, Plan((), ()), set(self._crew.couriers)
+        if self._stopping:
+            pass
+        elif isinstance(self._store, Roster):
+            now = self._clock.now()
+            roll = await self._store.attend(self._holder, self._bots, now + ATTEND_SECONDS, now)
+            part = plan(roll, self._holder, self._moving)
+            if self._trouble_since is not None or now < self._reserved_until:
+                part = replace(part, take=())  # its results are not settled yet, and would be fenced
+            wanted.update(part.take, (bot for bot, holder in roll.holders.items() if holder == self._holder))
+        else:
+            wanted.update(self._bots)
+        if not wanted:
+            return _Round((), roll, part)
+        until = (now := self._clock.now()) + LEASE_SECONDS
+        leases = await self._store.lease(self._holder, [bot for bot in self._bots if bot in wanted], until, now)
+        return _Round(tuple(replace(lease, until=min(lease.until, until)) for lease in leases), roll, part)
+
+    def _pause(self, roll: Roll | None) -> float:
+        """Until the next round: exactly when somebody who is not heard of any more would be gone."""
+        pause = RENEW_EVERY if self._crew.couriers else STANDBY_EVERY
+        if roll is None:
+            return pause
+        self._elsewhere = {bot for bot in self._bots if bot not in self._crew}
+        others = [worker for worker in roll.workers if worker.holder != self._holder]
+        known = {worker.holder for worker in roll.workers}
+        if any(roll.holders.get(bot, self._holder) not in known for bot in self._elsewhere):
+            pause = min(pause, STANDBY_EVERY)
+        now = self._clock.now()
+        return max(0.05, min([pause, *(worker.until - now + 0.02 for worker in others)]))
+
+    async def _rest(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._soon.wait()
+        except TimeoutError:
+            return
+        finally:
+            self._soon.clear()
 
     async def _start(self, lease: Lease) -> None:
-        if lease.bot in self._couriers:
-            _, token, task = self._couriers[lease.bot]
-            failed = task.done() and token == lease.token
-            await self._drop(lease.bot, "its courier is started anew")
+        if lease.bot in self._crew:
+            failed = self._crew.failed(lease)
+            await self._crew.drop(lease.bot, "its courier is started anew")
             if failed:
                 anew = await self._lease_anew(lease.bot)
                 if anew is None:
                     return
                 lease = anew
-        courier = self._make(lease.bot)
-        task = asyncio.create_task(courier.run(lease), name=f"kurir-courier-{lease.bot}")
-        task.add_done_callback(self._ended)
-        self._couriers[lease.bot] = (courier, lease.token, task)
-        self._emit(Leased(lease.bot, lease.token))
+        if not self._stopping:
+            self._crew.start(lease)
 
     async def _lease_anew(self, bot: int) -> Lease | None:
         """What a failed courier left in flight is fenced by our own token: only a new one lets it be adopted."""
-        now = self._clock.now()
         try:
-            await self._store.lease(self._holder, [bot], 0.0, now)
-            leases = await self._store.lease(self._holder, [bot], now + LEASE_SECONDS, now)
+            async with self._leasing:
+                await self._store.lease(self._holder, [bot], 0.0, self._clock.now())
+                until = (now := self._clock.now()) + LEASE_SECONDS
+                leases = await self._store.lease(self._holder, [bot], until, now)
         except StoreError:
             return None  # the next round tries again
-        return leases[0] if leases else None
+        return replace(leases[0], until=min(leases[0].until, until)) if leases else None
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._emit(Crashed(task.get_name(), f"{type(error).__name__}: {error}"))
+    # ---------------------------------------------------------------- bots that go elsewhere
 
-    async def _drop(self, bot: int, why: str) -> None:
-        _, _, task = self._couriers.pop(bot)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        self._emit(Unleased(bot, why))
+    def _move(self, bot: int) -> None:
+        if bot in self._crew and bot not in self._moving:
+            self._moving[bot] = asyncio.create_task(self._moved(bot), name=f"kurir-move-{bot}")
+
+    async def _moved(self, bot: int) -> None:
+        """Let what is in flight come to its end, durably; then the bot is free."""
+        try:
+            courier = self._crew.couriers[bot]
+            await courier.stop(MOVE_GRACE)
+            while self._crew.busy(bot, courier):  # the store is away
+                await self._clock.sleep(0.05)
+            await self._crew.drop(bot, "another process takes it over")
+            await self._give_up(bot)
+        finally:
+            del self._moving[bot]
+
+    async def _give_up(self, bot: int) -> None:
+        """Free the bot's lease, together with those of others that come at the same time."""
+        self._to_free.add(bot)
+        try:
+            async with asyncio.timeout(LAST_WORD), self._leasing:
+                bots, self._to_free = sorted(self._to_free), set()
+                if bots:
+                    await self._store.lease(self._holder, bots, 0.0, self._clock.now())
+        except (StoreError, TimeoutError):
+            return  # it runs out by itself
+
+    # ---------------------------------------------------------------- what others do
 
     async def _watch(self) -> None:
-        """Wake the couriers when the store changes: the truth for other processes' messages, a hint for ours."""
+        """Wake the couriers when the store changes: the truth for other processes' messages, a hint for ours. And see
+        whether somebody gave up a bot."""
         while True:
             try:
                 await self._store.watch(1.0)
             except StoreError:
                 await self._clock.sleep(1.0)
-            for courier, _, _ in self._couriers.values():
-                courier.wake()
+            self._crew.wake()
+            self._look_around()
             await self._clock.sleep(WAKE_EVERY)
+
+    def _look_around(self) -> None:
+        if not self._elsewhere or self._stopping or self._clock.now() < self._look_at:
+            return
+        if self._looking is None or self._looking.done():
+            self._look_at = self._clock.now() + LOOK_EVERY
+            self._looking = asyncio.create_task(self._look(), name="kurir-look")
+
+    async def _look(self) -> None:
+        """Is a bot free that others had? Costs a reading of counts, no write."""
+        try:
+            stats = await self._store.stats(days=1)
+        except StoreError:
+            return  # the rounds tell of it
+        now = self._clock.now()
+        free = {bot.bot for bot in stats.bots if bot.holder is None or (bot.lease_until or 0.0) <= now}
+        if free & self._elsewhere:
+            self._soon.set()
 
     def wake(self, bots: Iterable[int]) -> None:
         """There is something to claim, or will be: a claim that stands right behind a submit in the store's queue finds
         it, and shares its commit."""
-        for bot in bots:
-            if bot in self._couriers:
-                self._couriers[bot][0].wake()
+        self._crew.wake(bots)
 
     def hear(self, event: object) -> None:
         """A listener: our own submissions wake the courier without a detour."""
         if isinstance(event, Submitted):
             self.wake({draft.bot for draft in event.drafts})
 
+    # ---------------------------------------------------------------- the end
+
     async def stop(self, grace: float) -> None:
-        """Stop all couriers cleanly within `grace` seconds and give up their leases."""
+        """Stop all couriers cleanly within `grace` seconds; each one's lease is given up the moment it has stopped. Until
+        then they are renewed."""
         self._stopping = True
-        await asyncio.gather(*(courier.stop(grace) for courier, _, _ in self._couriers.values()))
-        bots = list(self._couriers)
-        for bot in bots:
-            await self._drop(bot, "stopped")
-        if bots:
-            try:
-                await self._store.lease(self._holder, bots, 0.0, self._clock.now())
-            except StoreError:
-                return  # they run out by themselves
+        await asyncio.gather(self._leave(), *(self._end(bot, grace) for bot in self._crew.couriers))
+
+    async def _leave(self) -> None:
+        """Nothing falls to us any more."""
+        if not isinstance(self._store, Roster):
+            return
+        try:
+            async with asyncio.timeout(LAST_WORD), self._leasing:
+                await self._store.attend(self._holder, (), 0.0, self._clock.now())
+        except (StoreError, TimeoutError):
+            return  # we are taken for gone soon
+
+    async def _end(self, bot: int, grace: float) -> None:
+        await self._crew.couriers[bot].stop(grace)
+        await self._crew.drop(bot, "stopped")
+        await self._give_up(bot)

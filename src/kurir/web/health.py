@@ -11,10 +11,10 @@ from starlette.routing import Route
 
 from kurir import __version__
 from kurir.app import Kurir
-from kurir.observe.families import Live
+from kurir.observe.families import Live, Local
 from kurir.observe.prometheus import CONTENT_TYPE, Metrics
-from kurir.ports import SystemClock
 from kurir.services.health import Check, Health, HealthWatch
+from kurir.stores.breaker import Breaker, Circuit
 from kurir.telegram.redact import redact
 
 NOT_KEPT = {"Cache-Control": "no-store"}
@@ -29,7 +29,8 @@ def measured(kurir: Kurir) -> Metrics:
 
 def routes(kurir: Kurir, metrics: Metrics) -> list[Route]:
     """For `kurir serve`, with a courier or without, and `kurir worker`. Make them before Kurir is started: they listen."""
-    watch = HealthWatch(kurir.store, SystemClock(), _names(kurir), lambda: kurir.couriers)
+    journal = kurir.spooling.journal if kurir.spooling is not None else None
+    watch = HealthWatch(kurir.store, kurir.clock, _names(kurir), lambda: kurir.couriers, journal)
     kurir.listen(watch.hear)
 
     async def live(_: Request) -> Response:
@@ -37,14 +38,14 @@ def routes(kurir: Kurir, metrics: Metrics) -> list[Route]:
         return _json({"status": "ok"}, 200)
 
     async def ready(_: Request) -> Response:
-        """200 `ok` or `degraded`; 503 `dead` while the store is away."""
+        """200 `ok` or `degraded`; 503 `dead` while the store is away and no spool takes its place."""
         health = await watch.check()
         return _json(body(health), 503 if health.status == "dead" else 200)
 
     async def scraped(_: Request) -> Response:
         health = await watch.check()
-        told = health.stats if health.status != "dead" else None
-        text = metrics.text(told, couriers(kurir), health.at)
+        told = health.stats if health.store_up else None
+        text = metrics.text(told, couriers(kurir), health.at, local(health, watch.breaker))
         return Response(text, media_type=CONTENT_TYPE, headers=NOT_KEPT)
 
     return [Route("/health/live", live), Route("/health/ready", ready), Route("/metrics", scraped)]
@@ -62,6 +63,13 @@ def couriers(kurir: Kurir) -> list[Live]:
         pace = courier.pace.state()
         found.append(Live(bot, pace.rate, pace.ceiling, courier.in_flight, courier.reach.out))
     return found
+
+
+def local(health: Health, breaker: Breaker | None) -> Local:
+    """What this machine knows of its store, as the metrics want it."""
+    spool = health.spool
+    open = None if breaker is None else breaker.circuit is not Circuit.CLOSED
+    return Local(None, open=open) if spool is None else Local(spool.messages, spool.stuck, spool.bytes, open)
 
 
 def _names(kurir: Kurir) -> dict[int, str]:

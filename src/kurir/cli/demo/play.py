@@ -11,13 +11,12 @@ import aiohttp
 
 from kurir.app import Kurir
 from kurir.cli.filters import records
-from kurir.cli.opening import is_held
 from kurir.core.errors import KurirError
 from kurir.core.message import Record, State
 from kurir.delivery import message_ids
 from kurir.message import Message
 from kurir.ports import Query, Stats
-from kurir.records import loads
+from kurir.records import is_held, loads
 
 from .cast import Line, Plan, Story
 from .screen import Scene, Screen
@@ -252,7 +251,11 @@ class Play:
         for bot in stats.bots:
             scene.delivered, scene.dead, scene.waiting = bot.delivered, bot.dead, bot.waiting
             scene.other = bot.cancelled + bot.expired
-            if is_held(bot) and self._worker.pid is not None and f":{self._worker.pid}:" in (bot.holder or ""):
+            if (
+                is_held(bot, time.time())
+                and self._worker.pid is not None
+                and f":{self._worker.pid}:" in (bot.holder or "")
+            ):
                 scene.worker = f"sends, pid {self._worker.pid}"
         if self._worker.pid is None and not scene.worker.endswith("killed"):
             said = self._worker.log.read_text("utf8", "replace")[-500:]

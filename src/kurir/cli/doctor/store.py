@@ -12,30 +12,35 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from kurir.app import Kurir
-from kurir.cli.opening import is_held
 from kurir.cli.times import short
 from kurir.core.errors import KurirError
 from kurir.ports import Purge, Query, Stats
+from kurir.records import is_held
 from kurir.settings import Settings
+from kurir.stores.urls import is_server, sqlite_path
 from kurir.telegram.redact import redact
+from kurir.telegram.shared_spool import cache_folder
 
+from . import server
 from .finding import Finding, ok, problem, warning
 
-SQLITE = "sqlite:///"
 LARGEST_CHECK = 500_000_000  # bytes of a store that is read through here
 ROOM = (1_000_000_000, 100_000_000)  # bytes free: less is a warning, a problem
 LARGEST_WAL = 256_000_000  # bytes; the store keeps it near 8 MB
 
 
 async def check(settings: Settings) -> AsyncIterator[Finding]:
-    path = Path(settings.store.removeprefix(SQLITE)) if settings.store.startswith(SQLITE) else None
+    path = sqlite_path(settings.store)
     try:
         async with Kurir(courier=False, settings=settings) as kurir:
             stats = await kurir.stats()
             yield ok("store", _words(settings, stats))
-            await kurir.store.alter(Query(ids=("doctor",), limit=1), Purge(), time.time())
+            now = kurir.clock.now()
+            await kurir.store.alter(Query(ids=("doctor",), limit=1), Purge(), now)
             yield ok("store", "can be written")
-            for finding in _senders(stats, settings):
+            async for finding in server.check(kurir, stats):
+                yield finding
+            for finding in _senders(stats, settings, now):
                 yield finding
     except KurirError as error:
         yield problem("store", error.what, error.remedy)
@@ -45,7 +50,9 @@ async def check(settings: Settings) -> AsyncIterator[Finding]:
             yield finding
     folder = settings.files or (path.with_name(f"{path.name}.files") if path else None)
     if folder is not None:
-        yield _spool(folder)
+        yield _spool(folder, "file spool")
+    elif is_server(settings.store):
+        yield _spool(cache_folder(settings.store), "files are in the store; the folder of copies")
 
 
 def _words(settings: Settings, stats: Stats) -> str:
@@ -55,10 +62,9 @@ def _words(settings: Settings, stats: Stats) -> str:
     return f"{redact(settings.store)} opens: {facts.get('engine', 'in memory')}{schema}{size}"
 
 
-def _senders(stats: Stats, settings: Settings) -> Iterator[Finding]:
+def _senders(stats: Stats, settings: Settings, now: float) -> Iterator[Finding]:
     """What keeps messages from leaving, as the store knows it."""
     names = {bot.id: bot.name for bot in settings.bots}
-    now = time.time()
     for bot in stats.bots:
         name = f"{names.get(bot.bot, 'a bot without token')} ({bot.bot})"
         if bot.paused_until > now:
@@ -67,11 +73,11 @@ def _senders(stats: Stats, settings: Settings) -> Iterator[Finding]:
                 yield problem("courier", f"{name} is stopped: {why}", "Put the token right; it then goes on by itself.")
             else:
                 yield warning("courier", f"{name} is paused: {why}", f"`kurir resume {bot.bot}` ends it.")
-        elif bot.waiting and not is_held(bot):
+        elif bot.waiting and not is_held(bot, now):
             words = f"{bot.waiting:,} messages of {name} wait and nobody sends"
             fix = "Start `kurir worker`." if bot.bot in names else "Configure its token, then start `kurir worker`."
             yield warning("courier", words, fix)
-        elif is_held(bot):
+        elif is_held(bot, now):
             yield ok("courier", f"{bot.holder} sends for {name}; {bot.waiting:,} wait")
 
 
@@ -112,13 +118,13 @@ def _room(path: Path) -> Iterator[Finding]:
         yield ok("disk", f"write-ahead log {size / 1e6:,.1f} MB")
 
 
-def _spool(folder: Path) -> Finding:
+def _spool(folder: Path, what: str) -> Finding:
     """Can files be kept there? The folder comes into being with the first one."""
     there = next((path for path in (folder, *folder.parents) if path.exists()), Path())
     try:
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
-        words = f"file spool {folder} cannot be written: {error.strerror}"
+        words = f"{what} {folder} cannot be written: {error.strerror}"
         return problem("files", words, "Give this user the right to write there, or set KURIR_FILES.")
-    return ok("files", f"file spool {folder} can be written")
+    return ok("files", f"{what} {folder} can be written")

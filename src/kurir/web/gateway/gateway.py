@@ -16,12 +16,13 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kurir.app import Kurir
-from kurir.core.errors import DeliveryTimeout, KurirError, NotFound
+from kurir.core.errors import DeliveryTimeout, KurirError, NotFound, StoreError
 from kurir.core.message import Accepted
 from kurir.core.methods import canonical, known
 from kurir.drafting import check_method, deliverable, encode
@@ -210,16 +211,18 @@ class Gateway:
                 self._repeats.unanswered(like, accepted)
 
     async def _submit(self, bot: Bot, request: Request, prefer: Preferences, like: Same) -> Accepted:
+        asynchronously = prefer.respond_async or bot.respond_async
         message = Message(
             request.method,
             request.given,
             bot.id,
             prefer.priority,
             prefer.key,
-            metadata=None if prefer.respond_async or bot.respond_async else self._logbook.mark,
+            metadata=None if asynchronously else self._logbook.mark,
             parts=request.parts,
         )
-        submitting = asyncio.ensure_future(self._kurir.submit(message))
+        # (A placeholder is made of the number that the store gives: what is spooled has none yet.)
+        submitting = asyncio.ensure_future(self._kurir.submit(message, spool=not asynchronously))
         try:
             return (await asyncio.shield(submitting)).accepted
         except asyncio.CancelledError:  # whoever leaves now may join what is being accepted all the same
@@ -242,8 +245,7 @@ class Gateway:
             wait = 0.0 if prefer.respond_async else own
         instead = None
         if asynchronously:
-            me = self._kurir.direct.me(bot.id)
-            instead = standin(request.method, request.params, accepted.seq, self._kurir.clock.now(), me)
+            instead = await self._instead(bot, request, accepted)
             if instead is None and prefer.wait is None:
                 wait = own  # nothing could stand in for the result: it is waited for
             elif not wait and not accepted.state.final:
@@ -253,6 +255,15 @@ class Gateway:
         except DeliveryTimeout:
             return answers.done(instead, headers) if instead is not None else answers.later(accepted.id, wait, headers)
         return answers.of_end(end, headers)
+
+    async def _instead(self, bot: Bot, request: Request, accepted: Accepted) -> bytes | None:
+        """What stands in for the result; None where nothing can, or the message has no number yet."""
+        seq = accepted.seq
+        if not seq:  # it was spooled for a client that did not ask for a placeholder
+            with suppress(StoreError):
+                seq = (await self._kurir.get(accepted.id)).seq
+        me = self._kurir.direct.me(bot.id)
+        return standin(request.method, request.params, seq, self._kurir.clock.now(), me) if seq else None
 
     # ---------------------------------------------------------------- calls that are not
 

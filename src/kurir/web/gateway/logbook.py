@@ -19,6 +19,7 @@ from typing import Final
 
 import orjson
 
+from kurir.core.errors import StoreError
 from kurir.core.message import Accepted, Record, State
 from kurir.ports import Clock, Query, Store
 
@@ -27,6 +28,7 @@ from .repeats import WINDOW, Left, Repeats, Same, same
 MOST: Final = 10_000  # messages looked at, the newest first: nobody may ask before
 _WAITING: Final = (State.WAITING, State.SENDING)
 _ENDED: Final = (State.DELIVERED, State.DEAD, State.EXPIRED)
+LOOK_EVERY: Final = 1.0  # seconds between looks for a store that is away
 BEAT: Final = 1.0  # seconds between two signs of life
 
 
@@ -41,6 +43,7 @@ class Logbook:
         self._clock = clock
         self._repeats = repeats
         self._beating: asyncio.Task[None] | None = None
+        self._recalling: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Recall whose clients got no answer, and begin to give signs of life."""
@@ -48,22 +51,37 @@ class Logbook:
         for left in written:
             self._repeats.unanswered(left.same, left.what, left.at)
         known = {left.what.id for left in written if isinstance(left.what, Accepted)}
-        await self._recall(alive, known)
+        opened_at = self._clock.now()
+        try:
+            await self._recall(alive, known, opened_at)
+        except StoreError:
+            self._recalling = asyncio.create_task(self._recall_when_back(alive, known, opened_at), name="kurir-recall")
         await asyncio.to_thread(self._write, [])  # those of before are known now
         if self._path is not None:
             self._beating = asyncio.create_task(self._beats(), name="kurir-door")
 
     async def close(self) -> None:
         """Write down who was not answered."""
-        if self._beating is not None:
-            self._beating.cancel()
+        for task in (self._beating, self._recalling):
+            if task is not None:
+                task.cancel()
         await asyncio.to_thread(self._write, self._repeats.left())
 
     # ---------------------------------------------------------------- what the store knows
 
-    async def _recall(self, alive: float | None, known: set[str]) -> None:
-        """What still waits was not answered; nor was what ended when nobody was there to tell."""
-        marked = Query(since=self._clock.now() - WINDOW, metadata=tuple(self.mark.items()), limit=1000)
+    async def _recall_when_back(self, alive: float | None, known: set[str], until: float) -> None:
+        """The store was away when the door opened."""
+        while self._clock.now() < until + WINDOW:
+            await self._clock.sleep(LOOK_EVERY)
+            with suppress(StoreError):
+                await self._recall(alive, known, until)
+                return
+
+    async def _recall(self, alive: float | None, known: set[str], until: float) -> None:
+        """Of what was accepted before `until`: what still waits was not answered; nor was what ended when nobody was there
+        to tell."""
+        since = self._clock.now() - WINDOW
+        marked = Query(since=since, until=until, metadata=tuple(self.mark.items()), limit=1000)
         for states in (_WAITING, _ENDED) if alive is not None else (_WAITING,):
             query: Query | None = replace(marked, states=states)
             looked = 0

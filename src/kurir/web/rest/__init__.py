@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Mount, Route, Router
 
 from kurir import __version__
 from kurir.app import Kurir
-from kurir.ports import Clock, KeyStore, SystemClock
+from kurir.ports import Clock, KeyStore
 from kurir.web.auth import Allowance, Keyring
 
 from . import bots, chats, dead, events, files, messages, stats, suppressions
@@ -32,7 +32,7 @@ class Rest:
 
     def __init__(self, kurir: Kurir, *, allowance: Allowance | None = None, clock: Clock | None = None) -> None:
         allowance = allowance or Allowance()
-        clock = clock or SystemClock()
+        clock = clock or kurir.clock
         names = {bot.id: bot.name for bot in kurir.settings.bots}
         self.keyring = Keyring(cast("KeyStore", kurir.store), kurir.settings.api_key, clock, allowance)
         self._feed = events.Feed(names, self.keyring)

@@ -73,8 +73,9 @@ class Desk:
         match = _KEPT.fullmatch(reference)
         if match is None:
             raise InvalidMessage(where, "is no file of ours", f"Write {KEPT}<id>, as POST /v1/files answered.")
-        path = self._need(where).path(match[1])
-        if not path.is_file():
+        spool = self._need(where)
+        path = spool.path(match[1])
+        if not spool.may_keep(match[1]):
             raise InvalidMessage(where, f"no file {match[1]} is kept here (any more)", "Upload it again.")
         return InputFile(path, unquote(match[2] or "")[:255] or "file")
 

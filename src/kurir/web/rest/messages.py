@@ -202,7 +202,8 @@ def _deep() -> InvalidMessage:
 
 def _accepted(receipt: Receipt) -> Json:
     accepted = receipt.accepted
-    return {"id": accepted.id, "state": accepted.state, "duplicate": accepted.duplicate}
+    told: Json = {"id": accepted.id, "state": accepted.state, "duplicate": accepted.duplicate}
+    return {**told, "spooled": True} if accepted.spooled else told
 
 
 async def _message_part(texts: Mapping[str, str], uploads: Mapping[str, InputFile], most: int) -> bytes:
@@ -234,7 +235,8 @@ _KEY = parameter(
 )
 _POST = describe(
     "Hand over a message, or up to 1,000",
-    "When 202 comes back they are on disk and will be delivered, or end with a reason. A list is kept whole or not at all. "
+    "When 202 comes back they are on disk and will be delivered, or end with a reason. `spooled`: the store is away, and "
+    "they are on this machine until it is back. A list is kept whole or not at all. "
     "Files: send multipart/form-data with a part `message` (the JSON) and a part for each `attach://name` in its "
     f"parameters, or upload once with POST /v1/files and write `{KEPT}<id>/<name>`.",
     tag=TAG,

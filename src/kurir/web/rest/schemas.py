@@ -189,7 +189,12 @@ def schemas() -> Json:
                 "id": TEXT,
                 "state": _STATE,
                 "duplicate": {**BOOLEAN, "description": "The idempotency key was known; `id` is the first message's."},
-            }
+                "spooled": {
+                    **BOOLEAN,
+                    "description": "Only while the store is away: the message is on this machine until it is back.",
+                },
+            },
+            ("id", "state", "duplicate"),
         ),
         "Record": _record(),
         "File": shape(

@@ -1,0 +1,202 @@
+"""Forwarding: what the local journal holds goes to the store, in order, and each message once.
+
+    head of the journal ──> store.submit ──> removed from the journal
+                                 │
+                                 ├─ its key belongs to another message ──> kept in the store as cancelled, with the reason
+                                 └─ the store refuses it for what it is ──> stays, set aside; others go on
+
+A crash between any two steps repeats the last one: the store knows by a message's id what it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from kurir.core.errors import KeyConflict, SchemaMismatch, StoreAway, StoreError, StoreFull
+from kurir.core.events import Altered, Event, Forwarded, SpoolingEnded, Unforwardable
+from kurir.core.message import State
+from kurir.ports import Cancel, Clock, Query, Store
+from kurir.stores.journal import Entry, Journal
+
+from .shelter import Shelter
+
+BATCH = 200  # messages forwarded in one step
+PAUSES = (0.2, 0.5, 1.0, 2.0)  # seconds between tries while the store is away; the last repeats
+SWEEP_EVERY = 600.0  # seconds between looks for files that no spooled message needs any more
+YIELD = 0.5  # seconds that who hands over waits at most for what was spooled before
+LOOK_EVERY = 1.0  # seconds between looks at what other processes have put into the journal
+REFUSALS = 3  # of one message for what it is, before it is set aside
+FAR = 10 * 365 * 86400.0  # seconds; what is about to be cancelled is not due before
+SAME = "the same as message "  # reason of a message whose key turned out to belong to an equal one
+_AWAY = (StoreAway, StoreFull, SchemaMismatch)  # says nothing about the messages
+
+
+class Forwarding:
+    """Runs in every process that shares the journal; one at a time forwards."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        store: Store,
+        clock: Clock,
+        rng: random.Random,
+        emit: Callable[[Event], None],
+        shelter: Shelter,
+    ) -> None:
+        self._journal = journal
+        self._store = store
+        self._clock = clock
+        self._rng = rng
+        self._emit = emit
+        self._shelter = shelter
+        self._awake = asyncio.Event()
+        self._draining = asyncio.Lock()
+        self._still = asyncio.Event()  # nothing goes to the store at the moment
+        self._still.set()
+        self._refusals: dict[int, int] = {}  # position -> times refused for what it is
+        self._since: float | None = None  # Unix seconds: when there was something to forward
+        self._moved = 0  # messages since then
+
+    def wake(self) -> None:
+        """There is something to forward."""
+        self._awake.set()
+
+    async def let_pass(self) -> None:
+        """While the store takes what is forwarded, wait a little for the end of it: who hands over must not be faster for
+        ever."""
+        if not self._still.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(YIELD):
+                    await self._still.wait()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        tries, swept_at = 0, self._clock.now() - SWEEP_EVERY
+        while True:
+            if not self._journal.holds():
+                self._still.set()
+                tries = 0
+                await self._idle()
+                if self._clock.now() - swept_at >= SWEEP_EVERY:
+                    swept_at = self._clock.now()
+                    await self._sweep()
+                continue
+            pause = PAUSES[min(tries, len(PAUSES) - 1)]
+            try:
+                if await self.drain():
+                    continue
+            except StoreError:
+                tries += 1
+            await self._clock.sleep(pause * self._rng.uniform(0.7, 1.0))
+
+    async def _idle(self) -> None:
+        self._awake.clear()
+        waiting = asyncio.ensure_future(self._awake.wait())
+        looking = asyncio.ensure_future(self._clock.sleep(LOOK_EVERY))
+        try:
+            await asyncio.wait((waiting, looking), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+            looking.cancel()
+
+    async def _sweep(self) -> None:
+        with suppress(StoreError):
+            await self._shelter.sweep(await self._journal.files())
+
+    async def drain(self) -> bool:
+        """Forward all there is. False: another process is at it. Raises StoreError while the store is away."""
+        async with self._draining:
+            if self._since is None:
+                self._since = self._clock.now()
+            try:
+                with self._journal.forwarding() as ours:
+                    while ours and (entries := await self._journal.head(BATCH)):
+                        await self._forward(entries)
+                        self._still.clear()
+            finally:
+                self._still.set()
+            if not ours:
+                self._still.clear()
+                return False
+            if self._moved:
+                self._emit(SpoolingEnded(self._moved, self._clock.now() - self._since))
+            self._since, self._moved = None, 0
+            self._refusals.clear()
+            return True
+
+    # ---------------------------------------------------------------- one step
+
+    async def _forward(self, entries: Sequence[Entry]) -> None:
+        live = [entry for entry in entries if entry.fate is None]
+        if live:
+            await self._submit(live)
+        for entry in entries:
+            if entry.fate is not None:
+                await self._bury(entry, entry.fate)
+
+    async def _submit(self, entries: Sequence[Entry]) -> None:
+        """Raises StoreError while nothing can be forwarded."""
+        drafts = [entry.draft for entry in entries]
+        try:
+            await self._shelter.bring_back([file for draft in drafts for file in draft.files])
+            accepted = await self._store.submit(drafts, self._clock.now())
+        except _AWAY:
+            raise
+        except Exception as error:
+            if len(entries) == 1:
+                await self._refused(entries[0], error)
+                return
+            for entry in entries:  # in order: whom it is about shows itself
+                await self._submit([entry])
+            return
+        gone = []
+        for entry, answer in zip(entries, accepted, strict=True):
+            if answer.id == entry.draft.id:
+                gone.append((entry, answer))
+            else:
+                await self._journal.doom(entry.pos, f"{SAME}{answer.id}, which was accepted before under the same key")
+        await self._journal.remove([entry.pos for entry, _ in gone])
+        self._moved += len(gone)
+        self._emit(Forwarded(tuple(entry.draft for entry, _ in gone), tuple(answer for _, answer in gone)))
+
+    async def _refused(self, entry: Entry, error: Exception) -> None:
+        """The store did not take this message, and it is not away."""
+        if isinstance(error, KeyConflict):
+            await self._journal.doom(entry.pos, error.what)
+            return
+        times = self._refusals[entry.pos] = self._refusals.get(entry.pos, 0) + 1
+        if times < REFUSALS:
+            raise StoreError(f"message {entry.draft.id} is not taken: {error}") from error
+        why = str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
+        await self._journal.set_aside(entry.pos, why)
+        self._emit(Unforwardable(entry.draft, why))
+
+    async def _bury(self, entry: Entry, fate: str) -> None:
+        """Its key belongs to another message: it is kept without it, and never sent, for people to see."""
+        now, draft = self._clock.now(), entry.draft
+        kept = replace(
+            draft,
+            key=None,
+            digest=None,
+            target=None,
+            coalesce=False,
+            force=False,
+            due_at=now + FAR,
+            expires_at=None,
+        )
+        await self._shelter.bring_back(draft.files)
+        await self._store.submit([kept], now)
+        ended = await self._store.alter(Query(ids=(draft.id,), limit=1), Cancel(fate), now)
+        await self._journal.remove([entry.pos])
+        self._moved += 1
+        if ended:
+            self._emit(Altered((draft.id,), State.CANCELLED, now, draft.bot, fate, by_hand=False))
+
+
+def original(reason: str | None) -> str | None:
+    """The id of the message that one cancelled for this reason is the same as; None: the reason is another."""
+    return reason.removeprefix(SAME).partition(",")[0] if reason is not None and reason.startswith(SAME) else None
