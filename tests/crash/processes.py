@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,16 +12,17 @@ ROOT = Path(__file__).parents[2]
 
 
 class Program:
-    """One program of `programs.py`; `kill` is SIGKILL."""
+    """One program of `programs.py`, or of another `module`; `kill` is SIGKILL."""
 
-    def __init__(self, *args: object) -> None:
+    def __init__(self, *args: object, module: str = "tests.crash.programs") -> None:
+        self._module = module
         self._args: Sequence[str] = [str(arg) for arg in args]
         self._process: asyncio.subprocess.Process | None = None
         self.kills = 0
 
     async def start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.crash.programs", *self._args, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+            sys.executable, "-m", self._module, *self._args, cwd=ROOT, stdout=asyncio.subprocess.PIPE
         )
         assert self._process.stdout is not None
         line = await self._process.stdout.readline()
@@ -38,6 +40,12 @@ class Program:
             self._process.kill()
             self.kills += 1
         await self._process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Without waiting for what comes of it."""
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.send_signal(number)
 
     async def terminate(self) -> int:
         """SIGTERM; the exit code."""

@@ -1,0 +1,59 @@
+"""A bad network between Kurir and its store, at random (`KURIR_CHAOS_SECONDS=300` for longer): nothing is lost, and when the
+network is well again everything goes on by itself."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from kurir.simulator.server import SimulatorServer
+from kurir.simulator.world import World
+from tests.servers import Engine, private
+
+from .proxy import Proxy, Trouble
+from .test_server_kills import accepted, bots, check, ended, workers
+
+__all__ = ["bots"]
+SECONDS = float(os.environ.get("KURIR_CHAOS_SECONDS", "40"))
+SEED = int(os.environ.get("KURIR_CHAOS_SEED", "1"))
+TIMEOUT = 3  # seconds for a verb; shorter than some of the troubles
+WELL_WITHIN = 30.0  # seconds after the last trouble until nothing waits any more
+
+
+async def _survives(bots: World, engine: Engine, folder: Path, seconds: float, kinds: tuple[Trouble, ...]) -> None:
+    with private(engine) as server, server.fresh() as url:
+        async with (
+            SimulatorServer(bots) as telegram,
+            Proxy(server.port) as proxy,
+            workers(f"{proxy.url(url)}&timeout={TIMEOUT}", telegram.url, folder, 1_000_000, 40) as programs,
+        ):
+            await proxy.chaos(random.Random(SEED), seconds, kinds)
+            over, before = time.monotonic(), len(bots.journal.sent())
+            print({kind.name.lower(): n for kind, n in proxy.count.items()}, f"{before} sent meanwhile;", end=" ")
+            for program in programs:
+                program.signal(signal.SIGTERM)
+            await ended(programs, bots)
+            took = time.monotonic() - over
+            print(f"all done {took:.1f} s after the last trouble")
+    assert accepted(folder)
+    check(bots, accepted(folder), proxy.count.total())
+    assert took < WELL_WITHIN
+
+
+async def test_a_network_that_fails_at_random_loses_nothing_and_holds_nothing_back(
+    bots: World, engine: Engine, tmp_path: Path
+) -> None:
+    await _survives(bots, engine, tmp_path, SECONDS, tuple(Trouble))
+
+
+@pytest.mark.parametrize("kind", [Trouble.HALF_OPEN, Trouble.DEAF], ids=lambda kind: kind.name.lower())
+async def test_connections_that_only_look_alive_are_given_up(
+    bots: World, engine: Engine, tmp_path: Path, kind: Trouble
+) -> None:
+    """Half-open ones, and those whose answers do not arrive: what they did counts once."""
+    await _survives(bots, engine, tmp_path, 8.0, (kind,))
