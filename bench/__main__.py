@@ -18,9 +18,9 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElaps
 from . import report
 from .apart import apart
 from .cases import CASES
-from .cases.drain import PEERS
+from .queues import ALL, PEERS
 from .report import Figure
-from .world import scratch
+from .world import Run, scratch
 
 BUSY = 1.0  # load average from which the figures are not to be trusted
 
@@ -33,7 +33,7 @@ def main() -> int:
     console = Console(width=None if sys.stdout.isatty() else 140)
     started, about = datetime.now(UTC), report.machine()
     names = options.only or list(CASES)
-    results, failed = _all(names, options.quick, console)
+    results, failed = _all(names, options.quick, tuple(options.engines), console)
     console.print(report.table(results))
     if about["load"][0] > BUSY:
         console.print(
@@ -50,7 +50,10 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Kurir beside floors and peers.")
     parser.add_argument("--only", nargs="+", choices=list(CASES), metavar="NAME", help=f"of {', '.join(CASES)}")
     parser.add_argument("--quick", action="store_true", help="small sizes: does it run, roughly how fast")
-    parser.add_argument("--install-peers", action="store_true", help="make the environment of the peer libraries")
+    parser.add_argument("--install-peers", action="store_true", help="make the environments of the peer libraries")
+    parser.add_argument(
+        "--engines", nargs="+", default=[], metavar="ENGINE", help="servers to use, such as valkey or postgres-16"
+    )
     return parser.parse_args()
 
 
@@ -58,10 +61,14 @@ def _install_peers() -> int:
     venv = PEERS / ".venv"
     subprocess.run((sys.executable, "-m", "venv", str(venv)), check=True)
     pip = (str(venv / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check")
-    return subprocess.run((*pip, "-r", str(PEERS.parent / "requirements.txt")), check=False).returncode
+    codes = [subprocess.run((*pip, "-r", str(PEERS.parent / "requirements.txt")), check=False).returncode]
+    codes += [peer.install() for peer in ALL.values()]
+    return max(codes)
 
 
-def _all(names: Sequence[str], quick: bool, console: Console) -> tuple[dict[str, list[Figure]], list[str]]:
+def _all(
+    names: Sequence[str], quick: bool, engines: tuple[str, ...], console: Console
+) -> tuple[dict[str, list[Figure]], list[str]]:
     results: dict[str, list[Figure]] = {}
     failed: list[str] = []
     columns = (
@@ -75,7 +82,7 @@ def _all(names: Sequence[str], quick: bool, console: Console) -> tuple[dict[str,
         with Progress(*columns, console=console) as progress:
             for name in names:
                 task = progress.add_task(name, total=1, at="")
-                figures = apart(name, tmp, quick, partial(_tell, progress, task))
+                figures = apart(name, Run(tmp, partial(_tell, progress, task), quick, engines))
                 if figures is None:
                     failed.append(name)
                 else:

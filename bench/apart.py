@@ -6,20 +6,19 @@ import multiprocessing
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from .cases import CASES
 from .report import Figure
 from .world import Run
 
 
-def apart(name: str, tmp: Path, quick: bool, say: Callable[[str], None]) -> list[Figure] | None:
-    """Run a case in a fresh process; `say` hears how far it is. None: it crashed."""
+def apart(name: str, run: Run) -> list[Figure] | None:
+    """Run a case in a fresh process; `run.say` hears how far it is. None: it crashed."""
     context = multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(name, tmp, quick, theirs), name=f"bench-{name}")
+    process = context.Process(target=_work, args=(name, replace(run, say=_mute), theirs), name=f"bench-{name}")
     process.start()
     theirs.close()
     figures: list[Figure] | None = None
@@ -27,7 +26,7 @@ def apart(name: str, tmp: Path, quick: bool, say: Callable[[str], None]) -> list
         while True:
             told = mine.recv()
             if isinstance(told, str):
-                say(told)
+                run.say(told)
             else:
                 figures = told
     except EOFError:
@@ -37,10 +36,14 @@ def apart(name: str, tmp: Path, quick: bool, say: Callable[[str], None]) -> list
     return figures
 
 
-def _work(name: str, tmp: Path, quick: bool, pipe: Connection) -> None:
+def _mute(_: str) -> None:
+    """What a run says before it has somebody to tell."""
+
+
+def _work(name: str, run: Run, pipe: Connection) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # its servers end with it
     try:
-        pipe.send(CASES[name](Run(tmp, pipe.send, quick)))
+        pipe.send(CASES[name](replace(run, say=pipe.send)))
     except Exception:
         traceback.print_exc()
         raise SystemExit(1) from None

@@ -52,6 +52,7 @@ class Run:
     tmp: Path  # on a real disk; emptied after the run
     say: Say
     quick: bool = False
+    engines: tuple[str, ...] = ()  # servers that are wanted, by the beginnings of their names
 
     @property
     def rounds(self) -> int:
@@ -88,11 +89,13 @@ BODY = orjson.dumps(params(0))
 assert len(BODY) == 400, len(BODY)
 
 
-def make_draft(chat: int, now: float, rng: random.Random, priority: Priority = Priority.NORMAL) -> Draft:
+def make_draft(
+    chat: int, now: float, rng: random.Random, priority: Priority = Priority.NORMAL, bot: int = BOT
+) -> Draft:
     """What the outbox makes of such a message."""
     return Draft(
         id=make_id(now, rng.getrandbits(RANDOM_BITS)),
-        bot=BOT,
+        bot=bot,
         chat=str(OFFSET + chat),
         method="sendMessage",
         params=orjson.dumps(params(chat)),
@@ -193,14 +196,28 @@ def make_kurir(
     listeners: Iterable[Listener] = (),
 ) -> Kurir:
     """Kurir on a SQLite file, limits off, and whatever the environment says left aside."""
-    bots = (make_bot("bench", TOKEN, Limits(on=False)),)
-    settings = Settings(
-        store=f"sqlite:///{path}",
-        bots=bots,
-        telegram_url=url,
-        concurrency=CONCURRENCY,
-        files=path.with_suffix(".files"),
+    return make_kurir_on(
+        f"sqlite:///{path}",
+        path.with_suffix(".files"),
+        courier=courier,
+        url=url,
+        transport=transport,
+        listeners=listeners,
     )
+
+
+def make_kurir_on(
+    store: str,
+    files: Path,
+    *,
+    courier: bool = False,
+    url: str = "http://127.0.0.1:9",
+    transport: Transport | None = None,
+    listeners: Iterable[Listener] = (),
+) -> Kurir:
+    """The same on any store; `files`: where it would put files."""
+    bots = (make_bot("bench", TOKEN, Limits(on=False)),)
+    settings = Settings(store=store, bots=bots, telegram_url=url, concurrency=CONCURRENCY, files=files)
     return Kurir(courier=courier, settings=settings, parts=Parts(transport=transport, listeners=tuple(listeners)))
 
 

@@ -9,8 +9,11 @@ from .claim import claim, lanes
 from .doors import doors
 from .drain import http, settle
 from .latency import load, wire
+from .postgres import postgres
+from .redis import redis
 from .space import disk, memory
 from .submit import batch, hundred, one
+from .workers import workers
 
 Case = Callable[[Run], list[Figure]]
 
@@ -27,4 +30,7 @@ CASES: dict[str, Case] = {
     "wire": wire,
     "load": load,
     "doors": doors,
+    "postgres": postgres,
+    "redis": redis,
+    "workers": workers,
 }

@@ -38,12 +38,12 @@ def claim(run: Run) -> list[Figure]:
         return lambda _, folder: _open_copy(stocks[count], folder)
 
     run.say("claiming on SQLite")
-    disk = _both(run, on_disk(many), on_disk(few), steps)
+    disk = both(run, on_disk(many), on_disk(few), steps)
     run.say(f"claiming in memory, {in_memory:,} waiting")
-    memory = _both(run, _in_memory(in_memory), _in_memory(few), steps)
+    memory = both(run, _in_memory(in_memory), _in_memory(few), steps)
     return [
-        _figure(f"claim at {many:,} waiting", f"at {few:,}", disk, TARGET_BACKLOG, "SQLite"),
-        _figure(f"claim at {in_memory:,} waiting", f"at {few:,}", memory, TARGET_BACKLOG, "memory"),
+        claim_figure(f"claim at {many:,} waiting", f"at {few:,}", disk, TARGET_BACKLOG, "SQLite"),
+        claim_figure(f"claim at {in_memory:,} waiting", f"at {few:,}", memory, TARGET_BACKLOG, "memory"),
     ]
 
 
@@ -65,14 +65,16 @@ def lanes(run: Run) -> list[Figure]:
 
     figures = []
     for name, make in (("SQLite", SqliteStore), ("memory", lambda _: MemoryStore())):
-        measured = _both(run, stores(make, many, few), stores(make, few, few), steps)
+        measured = both(run, stores(make, many, few), stores(make, few, few), steps)
         blocked = round(100 * (1 - few / many))
         title = f"claim from {many:,} lanes, {blocked} % not ready"
-        figures.append(_figure(title, f"{few:,}, all ready", measured, TARGET_LANES, name))
+        figures.append(claim_figure(title, f"{few:,}, all ready", measured, TARGET_LANES, name))
     return figures
 
 
-def _figure(name: str, beside: str, measured: tuple[list[float], list[float]], target: Target, store: str) -> Figure:
+def claim_figure(
+    name: str, beside: str, measured: tuple[list[float], list[float]], target: Target, store: str
+) -> Figure:
     """Microseconds a message."""
     much, little = measured
     note = f"{store}; µs a message, {AT_ONCE} in one claim"
@@ -82,7 +84,7 @@ def _figure(name: str, beside: str, measured: tuple[list[float], list[float]], t
 # ---------------------------------------------------------------- measuring
 
 
-def _both(run: Run, much: Prepare, little: Prepare, steps: int) -> tuple[list[float], list[float]]:
+def both(run: Run, much: Prepare, little: Prepare, steps: int) -> tuple[list[float], list[float]]:
     """Microseconds a claimed message in the one store and in the other, step by step in turn; each entry is a round's
     median."""
 
@@ -95,7 +97,7 @@ def _both(run: Run, much: Prepare, little: Prepare, steps: int) -> tuple[list[fl
             costs: tuple[list[float], list[float]] = ([], [])
             for _ in range(steps // run.rounds):
                 for store, lease, cost in zip(stores, leases, costs, strict=True):
-                    cost.append(await _claim_once(store, lease))
+                    cost.append(await claim_once(store, lease))
             for all_, cost in zip(medians, costs, strict=True):
                 all_.append(median(cost))
         for store in stores:
@@ -106,7 +108,7 @@ def _both(run: Run, much: Prepare, little: Prepare, steps: int) -> tuple[list[fl
         return uvloop.run(measure(one, two))
 
 
-async def _claim_once(store: Store, lease: Lease) -> float:
+async def claim_once(store: Store, lease: Lease) -> float:
     """Microseconds a message of one claim; what was claimed goes back to the end of the queue, unmeasured."""
     now = time.time()
     began = time.perf_counter()

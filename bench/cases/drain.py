@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -15,6 +15,8 @@ import aiohttp
 import orjson
 import uvloop
 
+from bench.crew import delivered
+from bench.queues import PEERS
 from bench.report import Figure, Target
 from bench.rounds import Spent, compared, take_turns
 from bench.upstream import upstream
@@ -22,7 +24,6 @@ from bench.world import (
     BOT,
     CHATS,
     CONCURRENCY,
-    RESULT,
     TOKEN,
     Ends,
     NoSender,
@@ -32,12 +33,11 @@ from bench.world import (
     params,
     stocked,
 )
-from kurir import State
-from kurir.core.message import Attempt, Claim
-from kurir.ports import Settlement, Transport
+from kurir import Kurir
+from kurir.ports import Transport
 from kurir.stores.sqlite import SqliteStore
 
-PEERS = Path(__file__).parent.parent / "peers"
+PATIENCE = 600.0  # seconds until what does not end is given up
 PYTHON = PEERS / ".venv" / "bin" / "python"
 
 
@@ -108,16 +108,22 @@ def _drain(
 ) -> Spent:
     """A fresh start until all that waits is settled durably."""
 
-    async def measure(path: Path) -> Spent:
-        ends = Ends(count)
-        with Spent() as spent:
-            kurir = make_kurir(path, courier=True, url=url, transport=transport, listeners=(ends,))
-            async with kurir:
-                await ends.reached()
-        return spent
-
     with run.folder() as folder:
-        return uvloop.run(measure(copied(stock, folder)))
+        path = copied(stock, folder)
+
+        def make(ends: Ends) -> Kurir:
+            return make_kurir(path, courier=True, url=url, transport=transport, listeners=(ends,))
+
+        return uvloop.run(until_settled(make, count))
+
+
+async def until_settled(make: Callable[[Ends], Kurir], count: int) -> Spent:
+    """What it takes the Kurir that is made around a listener to settle `count` messages, its start and its end included."""
+    ends = Ends(count)
+    with Spent() as spent:
+        async with make(ends):
+            await asyncio.wait_for(ends.reached(), PATIENCE)
+    return spent
 
 
 def _store_alone(run: Run, stock: Path, count: int) -> float:
@@ -131,18 +137,13 @@ def _store_alone(run: Run, stock: Path, count: int) -> float:
         settled = 0
         while settled < count:
             claimed = await store.claim(lease, time.time(), CONCURRENCY)
-            settled += sum(await store.settle([_delivered(claim) for claim in claimed.claims], time.time()))
+            settled += sum(await store.settle([delivered(claim) for claim in claimed.claims], time.time()))
         spent = time.time() - began
         await store.close()
         return spent
 
     with run.folder() as folder:
         return uvloop.run(measure(copied(stock, folder)))
-
-
-def _delivered(claim: Claim) -> Settlement:
-    attempt = Attempt(1, time.time(), 0.001, "delivered", 200)
-    return Settlement(claim, State.DELIVERED, attempt, result=RESULT)
 
 
 async def _bare_aiohttp(url: str, count: int) -> Spent:

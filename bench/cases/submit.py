@@ -6,7 +6,6 @@ import asyncio
 import gc
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from pathlib import Path
 
 import uvloop
 
@@ -27,7 +26,7 @@ def one(run: Run) -> list[Figure]:
     measured = take_turns(
         run.rounds,
         {
-            "Kurir": lambda: _kurir(run, lambda kurir: _in_turn(kurir, count), count),
+            "Kurir": lambda: _kurir(run, lambda kurir: in_turn(kurir, count), count),
             "bare commit": lambda: _bare_one(run, count),
             "bare writer thread": lambda: _bare_group(run, count, 1),
         },
@@ -46,7 +45,7 @@ def hundred(run: Run) -> list[Figure]:
     measured = take_turns(
         run.rounds,
         {
-            "Kurir": lambda: _kurir(run, lambda kurir: _at_once(kurir, count), count),
+            "Kurir": lambda: _kurir(run, lambda kurir: at_once(kurir, count), count),
             "bare group commit": lambda: _bare_group(run, count, SUBMITTERS),
         },
         run.say,
@@ -63,7 +62,7 @@ def batch(run: Run) -> list[Figure]:
     measured = take_turns(
         run.rounds,
         {
-            "Kurir": lambda: _kurir(run, lambda kurir: _in_batches(kurir, messages), count),
+            "Kurir": lambda: _kurir(run, lambda kurir: in_batches(kurir, messages), count),
             "bare executemany": lambda: _bare_batches(run, rows, count),
         },
         run.say,
@@ -77,35 +76,36 @@ def batch(run: Run) -> list[Figure]:
 
 
 def _kurir(run: Run, work: Callable[[Kurir], Awaitable[None]], count: int) -> float:
-    """Messages a second that `work` hands over to a fresh store."""
-
-    async def measure(path: Path) -> float:
-        async with make_kurir(path) as kurir:
-            for chat in range(WARM_UP):
-                await kurir.submit("sendMessage", params(chat))
-            gc.collect()
-            gc.freeze()  # what was made beforehand is not to be looked through again and again
-            began = time.perf_counter()
-            await work(kurir)
-            return count / (time.perf_counter() - began)
-
+    """Messages a second that `work` hands over to a fresh SQLite store."""
     with run.folder() as folder:
-        return uvloop.run(measure(folder / "kurir.db"))
+        return uvloop.run(handed_over(make_kurir(folder / "kurir.db"), work, count))
 
 
-async def _in_turn(kurir: Kurir, count: int) -> None:
+async def handed_over(kurir: Kurir, work: Callable[[Kurir], Awaitable[None]], count: int) -> float:
+    """Messages a second that `work` hands over."""
+    async with kurir:
+        for chat in range(WARM_UP):
+            await kurir.submit("sendMessage", params(chat))
+        gc.collect()
+        gc.freeze()  # what was made beforehand is not to be looked through again and again
+        began = time.perf_counter()
+        await work(kurir)
+        return count / (time.perf_counter() - began)
+
+
+async def in_turn(kurir: Kurir, count: int) -> None:
     for i in range(count):
         await kurir.submit("sendMessage", params(i % CHATS))
 
 
-async def _at_once(kurir: Kurir, count: int) -> None:
+async def at_once(kurir: Kurir, count: int) -> None:
     async def submit(chat: int) -> None:
         await kurir.submit("sendMessage", params(chat % CHATS))
 
     await _share(count, SUBMITTERS, submit)
 
 
-async def _in_batches(kurir: Kurir, all_: Sequence[Sequence[Message]]) -> None:
+async def in_batches(kurir: Kurir, all_: Sequence[Sequence[Message]]) -> None:
     for messages in all_:
         await kurir.submit(messages)
 
