@@ -69,8 +69,9 @@ def draft(
     if len(body) > MAX_PARAMS:
         raise TooLarge("params", f"are {len(body):,} bytes; Telegram takes {MAX_PARAMS:,}", "Send less.")
     _check_params(method, params)
-    chat = lane_of(method, params)
+    chat = _storable(lane_of(method, params))
     is_set = kind_of(method) is Kind.SET
+    target = target_of(method, params) if is_set else None
     due_at = unix("due_at", message.due_at, now) if message.due_at is not None else 0.0
     expires_at = None
     if message.expires_at is not None:
@@ -93,7 +94,7 @@ def draft(
         expires_at=expires_at,
         key=key,
         digest=_digest(method, params, files) if key else None,
-        target=target_of(method, params) if is_set else None,
+        target=None if target is None else _storable(target),
         coalesce=is_set and not due_at and coalesces(method),
         metadata=_metadata(message.metadata) if message.metadata else None,
         options=_options(message, method, params),
@@ -258,7 +259,7 @@ def _backoff(value: object, attempts: int | None) -> tuple[float, ...] | None:
 def _key(key: object) -> str | None:
     if key is None:
         return None
-    if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY or not _is_unicode(key):
+    if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY or not _is_storable(key):
         raise InvalidMessage("idempotency_key", "is no text of 1 to 255 characters", "Use an id of yours: order-42.")
     return key
 
@@ -275,8 +276,9 @@ def _metadata(metadata: object) -> dict[str, str] | None:
         if not isinstance(name, str) or not name or len(name) > 64 or not isinstance(value, str | int | float):
             raise InvalidMessage(f"metadata.{name}", "is no text or number under a short name", 'As {"order": 42}.')
         text = metadata_text(value)
-        if not _is_unicode(name + text):
-            raise InvalidMessage(f"metadata.{name}", "holds half a character", "Give text that UTF-8 can express.")
+        if not _is_storable(name + text):
+            what = "holds half a character, or a NUL"
+            raise InvalidMessage(f"metadata.{_storable(name)}", what, "Give text that UTF-8 can express, without NUL.")
         if len(text) > MAX_METADATA_VALUE:
             raise InvalidMessage(f"metadata.{name}", f"has {len(text)} characters", f"Keep to {MAX_METADATA_VALUE}.")
         pairs[name] = text
@@ -288,13 +290,18 @@ def metadata_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _is_unicode(text: str) -> bool:
-    """No lone surrogates, which no store could keep."""
+def _is_storable(text: str) -> bool:
+    """No lone surrogates, which no store could keep, and no NUL, which PostgreSQL does not."""
     try:
         text.encode()
     except UnicodeEncodeError:
         return False
-    return True
+    return "\0" not in text
+
+
+def _storable(name: str) -> str:
+    """The name without NUL; Telegram knows no chat of either name."""
+    return name.replace("\0", "\ufffd")
 
 
 def _digest(method: str, params: Mapping[str, Any], files: tuple[FileRef, ...]) -> bytes:

@@ -84,6 +84,6 @@ async def test_a_killed_courier_is_replaced_at_once_by_a_new_one(world: World, t
             receipt = await k.send_text(1, "after the kill")
             await courier.start()
             started = time.monotonic()
-            await receipt.delivered(timeout=9)  # the dead one's lease would run for 10 s more
+            await receipt.delivered(timeout=6)  # the dead one's lease would run for 7 s more
             print(f"delivered {time.monotonic() - started:.2f} s after the start")
         assert await courier.terminate() == 0

@@ -347,3 +347,12 @@ JSON = st.recursive(
 )
 def test_whatever_is_answered_has_a_meaning(method: str, status: int, payload: dict[str, object]) -> None:
     assert isinstance(classify(method, Reply(status, payload)), Outcome)
+
+
+def test_what_was_said_can_be_kept_in_every_store() -> None:
+    told = classify("sendMessage", error(400, "Bad Request: odd \0 words"))
+    assert isinstance(told, Refused)
+    assert told.reason == "Bad Request: odd \ufffd words"
+    broken = classify("sendMessage", NoReply(Break.RESET, False, "reset \0 by peer"))
+    assert isinstance(broken, Failed)
+    assert "\0" not in broken.reason

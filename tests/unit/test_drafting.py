@@ -535,3 +535,12 @@ def test_a_number_that_json_cannot_say_is_refused(door: Door, value: float) -> N
 def test_an_optional_text_may_be_none_as_json_null_is(door: Door) -> None:
     kept = door.draft("sendPhoto", {"chat_id": 1, "photo": "file-id", "caption": None})
     assert orjson.loads(kept.params)["caption"] is None
+
+
+def test_text_that_some_store_cannot_keep_is_refused_at_the_door(door: Door) -> None:
+    door.refused("idempotency_key", Message("sendMessage", SEND, idempotency_key="order\x00 7"))
+    door.refused("metadata.order", Message("sendMessage", SEND, metadata={"order": "7\x00"}))
+
+
+def test_a_chat_that_cannot_exist_has_a_lane_that_every_store_can_keep(door: Door) -> None:
+    assert "\x00" not in door.draft(params={"chat_id": "@no\x00body", "text": "hello"}).chat

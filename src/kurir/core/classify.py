@@ -262,7 +262,7 @@ def suppresses(outcome: Outcome) -> bool:
 
 
 def _no_reply(kind: Kind, answer: NoReply) -> Outcome:
-    reason = f"{answer.kind}: {answer.detail}" if answer.detail else str(answer.kind)
+    reason = _storable(f"{answer.kind}: {answer.detail}") if answer.detail else str(answer.kind)
     if answer.kind is Break.FILE:
         return Refused(Scope.MESSAGE, reason)
     if answer.sent and kind is Kind.SEND:
@@ -338,9 +338,14 @@ def _seconds(value: object) -> float | None:
 def _reason(answer: Reply, payload: Mapping[str, Any]) -> str:
     description = payload.get("description")
     if isinstance(description, str) and description.strip():
-        return description
+        return _storable(description)
     excerpt = " ".join(answer.excerpt.split())
-    return f"HTTP {answer.status}: {excerpt}" if excerpt else f"HTTP {answer.status}"
+    return _storable(f"HTTP {answer.status}: {excerpt}") if excerpt else f"HTTP {answer.status}"
+
+
+def _storable(text: str) -> str:
+    """Without NUL, which not every store can keep in a text."""
+    return text.replace("\0", "\ufffd")
 
 
 def _says(words: str, phrase: str) -> bool:

@@ -4,6 +4,7 @@ the bots that fall to others and takes those that fall to it (`spreading`)."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -21,7 +22,7 @@ ATTEND_SECONDS = LEASE_SECONDS + 0.2  # who is taken for gone holds no lease any
 RENEW_EVERY = 2.0  # seconds between two rounds
 STANDBY_EVERY = 1.0  # ... while there is nothing to renew, or who holds a bot is not known
 TRY_AGAIN = 0.5  # seconds until the next round when the store failed
-LOOK_EVERY = 0.3  # seconds at least between two looks at whether a bot was given up
+LOOK_EVERY = 0.5  # seconds at least between two looks at whether a bot was given up
 WAKE_EVERY = 0.01  # seconds between two wake-ups of all couriers at most
 MOVE_GRACE = 8.0  # seconds that calls in flight get before their bot goes to another process
 RESERVED = 3.0  # seconds; leases that ran out while the store was away for all are not taken over sooner
@@ -49,7 +50,9 @@ class Supervisor:
         self._crew = Crew(make, tools.emit)
         self._moving: dict[int, asyncio.Task[None]] = {}  # bots that go to others: what is in flight gets its answer
         self._leasing = asyncio.Lock()  # a lease is not renewed behind the back of who gives it up
-        self._to_free: set[int] = set()
+        self._to_free: set[int] = set()  # bots whose leases are to be given up; no courier starts for them
+        self._freed: set[int] = set()  # ... and those of which that was done since the last round asked
+        self._freeing: set[asyncio.Task[None]] = set()
         self._elsewhere: set[int] = set()  # bots of ours that others send for, as of the last round
         self._soon = asyncio.Event()  # the next round is due at once
         self._look_at = 0.0
@@ -71,7 +74,7 @@ class Supervisor:
                 await self._rest(await self._round())
         finally:
             watch.cancel()
-            for task in (self._looking, *self._moving.values()):
+            for task in (self._looking, *self._moving.values(), *self._freeing):
                 if task is not None:
                     task.cancel()
 
@@ -82,6 +85,7 @@ class Supervisor:
         now = self._clock.now()
         try:
             async with self._leasing:
+                self._freed.clear()
                 told = await self._ask()
         except StoreError as error:  # the leases we hold run out by themselves
             if self._trouble_since is None:
@@ -92,16 +96,19 @@ class Supervisor:
             self._emit(StoreBack(self._clock.now() - self._trouble_since))
             self._trouble_since = None
             self._reserved_until = self._clock.now() + RESERVED
-        held = {lease.bot: lease for lease in told.leases}
+        held = {lease.bot for lease in told.leases}
         for bot in [bot for bot in self._crew.couriers if bot not in held]:
             await self._crew.drop(bot, "another process holds the bot now")
         for lease in told.leases:
-            if not self._crew.renew(lease) and not self._stopping and lease.bot not in self._moving:
+            if not self._crew.renew(lease) and self._may_start(lease.bot):
                 await self._start(lease)
         if not self._stopping:
             for bot in told.part.release:
                 self._move(bot)
         return self._pause(told.roll)
+
+    def _may_start(self, bot: int) -> bool:
+        return not (self._stopping or bot in self._moving or bot in self._to_free or bot in self._freed)
 
     async def _ask(self) -> _Round:
         """Attend, then renew and take leases. No lease is believed to last longer than from the question on, whatever the
@@ -118,6 +125,7 @@ class Supervisor:
             wanted.update(part.take, (bot for bot, holder in roll.holders.items() if holder == self._holder))
         else:
             wanted.update(self._bots)
+        wanted -= self._to_free
         if not wanted:
             return _Round((), roll, part)
         until = (now := self._clock.now()) + LEASE_SECONDS
@@ -155,7 +163,7 @@ class Supervisor:
                 if anew is None:
                     return
                 lease = anew
-        if not self._stopping:
+        if self._may_start(lease.bot):
             self._crew.start(lease)
 
     async def _lease_anew(self, bot: int) -> Lease | None:
@@ -178,25 +186,42 @@ class Supervisor:
     async def _moved(self, bot: int) -> None:
         """Let what is in flight come to its end, durably; then the bot is free."""
         try:
-            courier = self._crew.couriers[bot]
+            courier = self._crew.couriers.get(bot)
+            if courier is None:
+                return
             await courier.stop(MOVE_GRACE)
             while self._crew.busy(bot, courier):  # the store is away
                 await self._clock.sleep(0.05)
+            self._to_free.add(bot)
             await self._crew.drop(bot, "another process takes it over")
             await self._give_up(bot)
         finally:
             del self._moving[bot]
 
     async def _give_up(self, bot: int) -> None:
-        """Free the bot's lease, together with those of others that come at the same time."""
+        """Free the bot's lease, together with those of others that come at the same time. Nobody waits long for it; it goes
+        on, and nobody sends for the bot here until it is done."""
         self._to_free.add(bot)
-        try:
-            async with asyncio.timeout(LAST_WORD), self._leasing:
-                bots, self._to_free = sorted(self._to_free), set()
-                if bots:
+        freeing = asyncio.create_task(self._free(), name="kurir-free")
+        self._freeing.add(freeing)
+        freeing.add_done_callback(self._freeing.discard)
+        await asyncio.wait((freeing,), timeout=LAST_WORD)
+
+    async def _free(self) -> None:
+        """Until the store has confirmed it: a lease that may be given up at any moment is not taken anew."""
+        while True:
+            async with self._leasing:
+                bots = sorted(self._to_free)
+                if not bots:
+                    return
+                with contextlib.suppress(StoreError):
                     await self._store.lease(self._holder, bots, 0.0, self._clock.now())
-        except (StoreError, TimeoutError):
-            return  # it runs out by itself
+                    self._freed.update(bots)
+                    self._to_free.difference_update(bots)
+                    return
+            if self._stopping:
+                return  # it runs out by itself
+            await self._clock.sleep(TRY_AGAIN)
 
     # ---------------------------------------------------------------- what others do
 
@@ -220,14 +245,18 @@ class Supervisor:
             self._looking = asyncio.create_task(self._look(), name="kurir-look")
 
     async def _look(self) -> None:
-        """Is a bot free that others had? Costs a reading of counts, no write."""
+        """Is a bot free that others had?"""
+        if not isinstance(self._store, Roster):
+            return
         try:
-            stats = await self._store.stats(days=1)
+            async with self._leasing:
+                if self._stopping:
+                    return
+                now = self._clock.now()
+                roll = await self._store.attend(self._holder, self._bots, now + ATTEND_SECONDS, now)
         except StoreError:
             return  # the rounds tell of it
-        now = self._clock.now()
-        free = {bot.bot for bot in stats.bots if bot.holder is None or (bot.lease_until or 0.0) <= now}
-        if free & self._elsewhere:
+        if self._elsewhere - roll.holders.keys():
             self._soon.set()
 
     def wake(self, bots: Iterable[int]) -> None:
@@ -259,6 +288,8 @@ class Supervisor:
             return  # we are taken for gone soon
 
     async def _end(self, bot: int, grace: float) -> None:
-        await self._crew.couriers[bot].stop(grace)
+        courier = self._crew.couriers.get(bot)
+        if courier is not None:
+            await courier.stop(grace)
         await self._crew.drop(bot, "stopped")
         await self._give_up(bot)

@@ -12,6 +12,7 @@ from kurir.core.message import State
 from kurir.ports import Clock, Query, Settlement, Store
 
 PAGE = 500  # messages looked at in one step
+CLOCKS_APART = 0.5  # seconds at most between the time given to a store and what a store with a clock of its own makes of it
 
 Emit = Callable[[Event], None]
 
@@ -60,13 +61,13 @@ class Obituaries:
 
 
 async def _tell(store: Store, emit: Emit, bot: int, chat: str, at: float, *, by_hand: bool) -> None:
-    """One event a page and reason; it was `at` that they ended."""
+    """One event a page and reason; it was about `at` that they ended."""
     query = Query(bot=bot, chat=chat, states=(State.DEAD,), reason="suppressed: ", limit=PAGE)
     while True:
         page = await store.find(query)
         ended: dict[str | None, list[str]] = {}
         for record in page.items:
-            if record.ended_at == at:
+            if record.ended_at is not None and record.ended_at >= at - CLOCKS_APART:
                 ended.setdefault(record.reason, []).append(record.id)
         for reason, ids in ended.items():
             emit(Altered(tuple(ids), State.DEAD, at, bot, reason, by_hand))
