@@ -302,3 +302,10 @@ async def test_lanes_of_one_batch_come_into_being_in_its_order(post: Post) -> No
     await post.submit(draft("m", "b"), edit("e", chat="c"), keyed, draft("n", "d"), draft("o", "b", bot=2))
     lanes = (await post.store.lanes(LaneQuery())).items
     assert [(lane.bot, lane.chat) for lane in lanes] == [(1, "b"), (1, "c"), (1, "a"), (1, "d"), (2, "b")]
+
+
+async def test_a_duplicate_brings_no_lane_into_being(post: Post) -> None:
+    await post.submit(draft("m", "a", key="k", digest=b"1"))
+    again, twin = draft("n", "b", key="k", digest=b"1"), draft("p", "d", key="l", digest=b"1")
+    await post.submit(again, draft("o", "c", key="l", digest=b"1"), twin)
+    assert [lane.chat for lane in await look(post)] == ["a", "c"]

@@ -41,7 +41,7 @@ def parse(url: str) -> Address:
     if "," in parts.netloc and not any(name == "target_session_attrs" for name, _ in theirs):
         theirs.append(("target_session_attrs", "read-write"))  # of several servers, the one that takes what is written
     dsn = urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(theirs), ""))
-    pool, timeout = _number(ours, "pool", 10, 2, 1000), _number(ours, "timeout", 10, 0.1, 3600)
+    pool, timeout = _number(ours, "pool", 10, 1, 1000), _number(ours, "timeout", 10, 0.1, 3600)
     return Address(dsn, f"PostgreSQL at {where}{parts.path}", schema, int(pool), timeout)
 
 

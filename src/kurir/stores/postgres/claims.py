@@ -17,7 +17,7 @@ RECENT = 60.0  # seconds of attempts that a new holder's pace is rebuilt from
 SLACK = 2.0  # seconds within which a transaction usually commits what it dated by its beginning
 LOOK_EVERY = 2.0  # seconds between two looks from the beginning, if they are cheap ...
 LOOK_SHARE = 50  # ... and else so many times as long as one takes
-DOUBTFUL = 90.0  # seconds for which a claim whose answer was lost may still turn out to have been carried out
+DOUBTFUL = 90.0  # seconds after which a claim whose answer was lost cannot be carried out any more (see GOOD_FOR)
 GOOD_FOR = 30.0  # seconds after which the server does not begin with a claim any more
 
 FROM_START = -1  # in the place of `looks_seen`
@@ -44,16 +44,19 @@ class Standpoint:
         self._later = -math.inf
         self._look_at = 0.0  # monotonic
         self._joined = 0
-        self._doubtful: dict[int, float] = {}  # number -> until (monotonic)
+        self._doubtful: dict[int, float] = {}  # number -> until when it may be carried out (monotonic)
 
     def doubt(self, number: int) -> None:
         """The answer to that claim was lost."""
         self._doubtful[number] = time.monotonic() + DOUBTFUL
 
     def doubtful(self) -> list[int]:
-        now = time.monotonic()
-        self._doubtful = {number: until for number, until in self._doubtful.items() if until > now}
         return list(self._doubtful)
+
+    def resolved(self, asked_at: float) -> None:
+        """A claim that named all of them, asked for at `asked_at` (monotonic), was answered: what they took was told. Those
+        that may yet be carried out stay in doubt, however long the store is away."""
+        self._doubtful = {number: until for number, until in self._doubtful.items() if until > asked_at}
 
     def entry(self, joined: int) -> tuple[Any, ...]:
         """looks_seen, fronts_at, fronts_id, later_from, arrivals. `joined` is another number when somebody else's

@@ -68,6 +68,7 @@ class Engine:
         await self.hints.close()
         await self._searches.close()
         await self._pool.close()
+        await asyncio.sleep(0)  # connections that were given up are closed in the next round of the loop
 
     # ---------------------------------------------------------------- work
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from kurir.core.errors import SchemaMismatch, StoreError
+from kurir.core.errors import InvalidSetting, SchemaMismatch, StoreError
 from kurir.stores.named import migrations, statements
 
+from .address import FIELD
+
 OLDEST = 130000  # the server's version
-REVISION = 1  # of the functions: to be raised with each change of theirs that comes without a migration
+REVISION = 2  # of the functions: to be raised with each change of theirs that comes without a migration
+_FUNCTION = re.compile(r"^CREATE FUNCTION (\w+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ async def migrate(connection: Any, schema: str, package: str = f"{__package__}.m
         await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"kurir migrates {schema}")
         if await _is_older(connection, schema, ours):
             present = await _installed(connection, schema)
+            if not present.version:
+                await _refuse_foreign(connection, schema)
             await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
             await connection.execute(f'SET LOCAL search_path = "{schema}", pg_temp')
             await connection.execute("SET LOCAL check_function_bodies = off")
@@ -85,9 +91,23 @@ async def _installed(connection: Any, schema: str) -> Installed:
     return Installed(0, 0) if row is None else Installed(row[0], row[1])
 
 
+async def _refuse_foreign(connection: Any, schema: str) -> None:
+    """Raises InvalidSetting for a schema in which somebody else keeps something."""
+    sql = """SELECT EXISTS (SELECT FROM pg_class WHERE relnamespace = to_regnamespace($1))
+      OR EXISTS (SELECT FROM pg_proc WHERE pronamespace = to_regnamespace($1))"""
+    if await connection.fetchval(sql, f'"{schema}"'):
+        raise InvalidSetting(
+            FIELD,
+            f"names schema {schema!r}, which holds something that is not Kurir's",
+            "Leave `schema=` out (it is then kurir), or name one that does not exist yet.",
+        )
+
+
 async def _drop_functions(connection: Any, schema: str) -> None:
-    sql = "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = to_regnamespace($1)"
-    names = [row[0] for row in await connection.fetch(sql, f'"{schema}"')]
+    """Those of ours, in whatever form they are there."""
+    sql = "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = to_regnamespace($1) AND proname = ANY ($2)"
+    ours = sorted(set(_FUNCTION.findall(functions())))
+    names = [row[0] for row in await connection.fetch(sql, f'"{schema}"', ours)]
     if names:
         await connection.execute(f"DROP FUNCTION {', '.join(names)} CASCADE")
 

@@ -206,10 +206,11 @@ class PostgresStore(Blobs, Cargo):
         entry: tuple[Any, ...],
     ) -> Sequence[Any]:
         """Put something in flight. What was taken though nobody heard of it comes with the next one."""
-        engine, number = self._engine, self._engine.number()
+        engine = self._engine
         sql = engine.sql(claims.SQL[verb])
 
         async def work(pool: Pool, repeated: bool) -> Sequence[Any]:
+            number = engine.number()  # each try its own: what one that is in doubt took is told once, by the next
             good_until = self._clock.now() + claims.GOOD_FOR if self._own_clock else None
             values = (
                 self._now(now),
@@ -221,12 +222,15 @@ class PostgresStore(Blobs, Cargo):
                 point.doubtful(),
                 good_until,
             )
+            asked_at = time.monotonic()
             try:
                 rows: Sequence[Any] = await pool.run(lambda db: db.fetch(sql, *values, *entry))
             except Away as away:
                 if away.doubtful:
                     point.doubt(number)
                 raise
+            if verb == "claim" and rows:  # (no rows: the lease is lost, and with it the doubts)
+                point.resolved(asked_at)
             return rows
 
         return await engine.insist(work)

@@ -13,18 +13,26 @@ DECLARE
   given json;
 BEGIN
   PERFORM durable();
-  IF NOT plain THEN
+  IF plain THEN
+    PERFORM admit(at, bots);
+    lanes := enter_lanes(bots, chats);
+  ELSE
     PERFORM take_keys(ids, places, extras, bots);
+    PERFORM admit(at, bots);
+    lanes := lanes_of_new(new_drafts(ids, places, extras, bots, plain), places, bots, chats);
   END IF;
-  PERFORM admit(at, bots);
-  lanes := enter_lanes(bots, chats);
   now := time_of(at);
   seqs := order_numbers(ids, places, extras, bots, plain);
+  IF NOT plain AND EXISTS (SELECT FROM unnest(seqs, places) d (seq, place) WHERE d.seq IS NOT NULL AND lanes[d.place] IS NULL)
+  THEN
+    RAISE EXCEPTION 'a key was given up meanwhile' USING ERRCODE = 'serialization_failure';
+  END IF;
   SELECT e.dead, e.given INTO dead, given
   FROM enter(now, seqs, ids, places, methods, params, prios, accepted, extras, bots, lanes, plain) e;
   rest := told(seqs, ids, places, extras, bots, dead, given, plain);
 END $$ SET search_path FROM CURRENT SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
-SET enable_bitmapscan = off SET jit = off;
+SET enable_bitmapscan = off SET jit = off
+SET plan_cache_mode = force_generic_plan;
 
 -- `submit` inside a transaction that may stay open: no lane is touched. What it keeps enters its lane when a courier, a reader
 -- or another submit finds it committed.
@@ -47,7 +55,8 @@ BEGIN
   lanes := lanes_of(bots, chats);
   rest := told(seqs, ids, places, extras, bots, dead_drafts(seqs, places, extras, lanes, plain), NULL, plain);
 END $$ SET search_path FROM CURRENT SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
-SET enable_bitmapscan = off SET jit = off;
+SET enable_bitmapscan = off SET jit = off
+SET plan_cache_mode = force_generic_plan;
 
 -- What arrived for these bots in transactions that have committed enters its lanes. One at a time does so for a bot, so that
 -- whoever comes behind finds the lanes as they should be.
@@ -76,7 +85,8 @@ BEGIN
       PERFORM admit_some(at, a.seqs, a.ids, a.places, a.methods, a.params, a.prios, a.accepted, a.extras, a.bots, a.chats);
     END LOOP;
   END LOOP;
-END $$ SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off;
+END $$ SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off
+SET plan_cache_mode = force_generic_plan;
 
 CREATE FUNCTION admit_some(at float8, seqs bigint[], ids text[], places integer[], methods text[], params text[],
   prios smallint[], accepted float8[], extras text[], bots bigint[], chats text[]) RETURNS void LANGUAGE plpgsql AS $$
@@ -92,7 +102,8 @@ CREATE FUNCTION admit_all(at float8) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM durable();
   PERFORM admit(at, ARRAY(SELECT DISTINCT bot FROM arrival));
-END $$ SET search_path FROM CURRENT SET jit = off;
+END $$ SET search_path FROM CURRENT SET jit = off
+SET plan_cache_mode = force_generic_plan;
 
 -- New messages of locked lanes. Answers why some of them are dead, and which older ones gave way: see `dead_drafts` and
 -- `coalesce_drafts`.
@@ -126,6 +137,17 @@ END $$;
 CREATE FUNCTION order_numbers(ids text[], places integer[], extras text[], bots bigint[], plain boolean) RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 DECLARE
+  seqs bigint[] := new_drafts(ids, places, extras, bots, plain);
+BEGIN
+  SELECT array_agg(CASE WHEN d.seq IS NOT NULL THEN nextval('message_seq') END ORDER BY d.no)
+  INTO seqs FROM unnest(seqs) WITH ORDINALITY d (seq, no);
+  RETURN seqs;
+END $$;
+
+-- 0 for each draft that is new, null for the others.
+CREATE FUNCTION new_drafts(ids text[], places integer[], extras text[], bots bigint[], plain boolean) RETURNS bigint[]
+LANGUAGE plpgsql AS $$
+DECLARE
   seqs bigint[];
 BEGIN
   SELECT array_agg(CASE WHEN NOT EXISTS (SELECT FROM message m WHERE m.id = d.id)
@@ -135,9 +157,23 @@ BEGIN
   IF NOT plain THEN
     seqs := without_known_keys(seqs, ids, places, extras, bots);
   END IF;
-  SELECT array_agg(CASE WHEN d.seq IS NOT NULL THEN nextval('message_seq') END ORDER BY d.no)
-  INTO seqs FROM unnest(seqs) WITH ORDINALITY d (seq, no);
   RETURN seqs;
+END $$;
+
+-- `enter_lanes`, but null for those that no new draft is for: a duplicate brings no lane into being.
+CREATE FUNCTION lanes_of_new(seqs bigint[], places integer[], bots bigint[], chats text[]) RETURNS bigint[]
+LANGUAGE plpgsql AS $$
+DECLARE
+  wanted constant integer[] := ARRAY(
+    SELECT DISTINCT d.place FROM unnest(seqs, places) d (seq, place) WHERE d.seq IS NOT NULL ORDER BY 1);
+  entered bigint[];
+BEGIN
+  entered := enter_lanes(ARRAY(SELECT bots[p] FROM unnest(wanted) WITH ORDINALITY w (p, no) ORDER BY no),
+    ARRAY(SELECT chats[p] FROM unnest(wanted) WITH ORDINALITY w (p, no) ORDER BY no));
+  IF cardinality(wanted) = cardinality(bots) THEN
+    RETURN entered;
+  END IF;
+  RETURN ARRAY(SELECT entered[array_position(wanted, p)] FROM generate_series(1, cardinality(bots)) p ORDER BY p);
 END $$;
 
 -- Which drafts are new: null for those whose key another message has. `seqs` is null for those whose id is known.

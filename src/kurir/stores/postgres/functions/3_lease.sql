@@ -44,7 +44,8 @@ BEGIN
     INSERT INTO request (id, answer) VALUES (request_id, told);
     PERFORM nextval('change');
   END IF;
-END $$ SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off;
+END $$ SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off
+SET plan_cache_mode = force_generic_plan;
 
 -- A bot that nobody holds, or whose lease ran out, gets a new holder. What its former one claims at this moment is done first.
 CREATE FUNCTION take_bot(now float8, its_holder text, its_bot bigint, lasts float8) RETURNS boolean LANGUAGE plpgsql AS $$
@@ -107,4 +108,5 @@ BEGIN
     PERFORM nextval('change');
   END IF;
   clock := time_of(NULL);
-END $$ SET search_path FROM CURRENT SET jit = off;
+END $$ SET search_path FROM CURRENT SET jit = off
+SET plan_cache_mode = force_generic_plan;

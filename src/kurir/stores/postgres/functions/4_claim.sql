@@ -23,6 +23,7 @@ DECLARE
   low_ones bigint[] := '{}';
   picked bigint[];
   due_since float8;
+  recovered integer;
 BEGIN
   PERFORM durable();
   PERFORM pg_advisory_xact_lock_shared(bot_lock(its_bot));
@@ -38,6 +39,8 @@ BEGIN
   IF cardinality(doubtful) > 0 THEN
     UPDATE lane l SET request = request_id
     WHERE l.bot = its_bot AND l.token = its_token AND l.request = ANY (doubtful);
+    GET DIAGNOSTICS recovered = ROW_COUNT;
+    most := greatest(most - recovered, 0);
   END IF;
   IF arrivals THEN
     PERFORM admit(at, ARRAY[its_bot]);
@@ -74,7 +77,8 @@ BEGIN
         ELSE taken END) c;
   END IF;
 END $$ SET search_path FROM CURRENT SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
-SET enable_bitmapscan = off SET jit = off;
+SET enable_bitmapscan = off SET jit = off
+SET plan_cache_mode = force_generic_plan;
 
 -- Messages whose time has come take their places; a lane's new head came to its turn when it was due. Lanes that somebody
 -- else works on are left for the next time. Answers since when the first of them was due, null if there was none.
@@ -193,4 +197,5 @@ BEGIN
   RETURN QUERY SELECT c.* FROM claims(
     ARRAY(SELECT l.id FROM lane l WHERE l.id = ANY (taken) AND l.token = its_token AND l.request = request_id)) c;
 END $$ SET search_path FROM CURRENT SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
-SET enable_bitmapscan = off SET jit = off;
+SET enable_bitmapscan = off SET jit = off
+SET plan_cache_mode = force_generic_plan;

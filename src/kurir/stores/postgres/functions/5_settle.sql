@@ -49,7 +49,8 @@ BEGIN
   END IF;
   RETURN valid;
 END $$ SET search_path FROM CURRENT SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
-SET enable_bitmapscan = off SET jit = off;
+SET enable_bitmapscan = off SET jit = off
+SET plan_cache_mode = force_generic_plan;
 
 -- For messages to wait until later: the newest waiting one of the same target, if it is newer. Null if there is none at all.
 CREATE FUNCTION newer_ones(seqs bigint[], states smallint[], valid boolean[]) RETURNS text[] LANGUAGE plpgsql AS $$

@@ -29,7 +29,8 @@ BEGIN
   PERFORM nextval('change');
   RETURN coalesce(ids, '[]');
 END $$ SET search_path FROM CURRENT SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
-SET jit = off;
+SET jit = off
+SET plan_cache_mode = force_generic_plan;
 
 -- Dead, cancelled or expired messages wait again, at the ends of their lanes.
 CREATE FUNCTION requeue_some(at float8, given bigint[], request_id bigint) RETURNS text LANGUAGE plpgsql AS $$
@@ -70,7 +71,8 @@ BEGIN
   PERFORM nextval('change');
   RETURN coalesce(ids, '[]');
 END $$ SET search_path FROM CURRENT SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
-SET jit = off;
+SET jit = off
+SET plan_cache_mode = force_generic_plan;
 
 -- Records of final messages go, with what belongs to them. Answers the messages' ids and the lanes they were of, and the files
 -- that nobody refers to any more.
@@ -84,7 +86,7 @@ BEGIN
     INSERT INTO delta (bot, delivered, dead, cancelled, expired) SELECT bot, -count(*) FILTER (WHERE state = 2),
       -count(*) FILTER (WHERE state = 3), -count(*) FILTER (WHERE state = 4), -count(*) FILTER (WHERE state = 5)
     FROM gone GROUP BY bot)
-  SELECT json_agg(id ORDER BY seq), array_agg(DISTINCT lane) INTO ids, lanes FROM gone;
+  SELECT json_agg(id ORDER BY seq), array_agg(DISTINCT lane), array_agg(seq) INTO ids, lanes, chosen FROM gone;
   DELETE FROM metadata WHERE seq = ANY (chosen);
   WITH gone AS (DELETE FROM message_file WHERE seq = ANY (chosen) RETURNING sha256)
   SELECT array_agg(DISTINCT sha256) INTO maybe FROM gone;
@@ -122,7 +124,8 @@ BEGIN
   END IF;
   RETURN told;
 END $$ SET search_path FROM CURRENT SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
-SET jit = off;
+SET jit = off
+SET plan_cache_mode = force_generic_plan;
 
 -- The verb `prune`. Answers [messages, lanes, files].
 CREATE FUNCTION prune(at float8, before float8, most integer, lift_before float8, key_life float8, idle float8,
@@ -151,7 +154,8 @@ BEGIN
   END IF;
   RETURN told;
 END $$ SET search_path FROM CURRENT SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
-SET jit = off;
+SET jit = off
+SET plan_cache_mode = force_generic_plan;
 
 -- The verb `steer`: of a bot where `its_chat` is null.
 CREATE FUNCTION steer(its_bot bigint, its_chat text, until float8, reason text, extend boolean) RETURNS void
@@ -170,7 +174,8 @@ BEGIN
     UPDATE bot SET looks = looks + 1 WHERE id = its_bot;
   END IF;
   PERFORM nextval('change');
-END $$ SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off;
+END $$ SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off
+SET plan_cache_mode = force_generic_plan;
 
 -- The verb `suppress`; `why` null lifts it.
 CREATE FUNCTION suppress(at float8, its_bot bigint, its_chat text, why text) RETURNS void LANGUAGE plpgsql AS $$
@@ -185,7 +190,8 @@ BEGIN
     PERFORM suppress_lane(its_lane, why, time_of(at));
   END IF;
   PERFORM nextval('change');
-END $$ SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off;
+END $$ SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off
+SET plan_cache_mode = force_generic_plan;
 
 -- What was counted since the last time is added to the sums; old answers go with `tidy`. Does nothing while somebody else does it.
 CREATE FUNCTION fold(most integer, tidy boolean) RETURNS integer LANGUAGE plpgsql AS $$
@@ -215,4 +221,5 @@ BEGIN
     DELETE FROM request WHERE at < extract(epoch FROM clock_timestamp()) - 3600;
   END IF;
   RETURN n;
-END $$ SET search_path FROM CURRENT SET jit = off;
+END $$ SET search_path FROM CURRENT SET jit = off
+SET plan_cache_mode = force_generic_plan;
