@@ -15,9 +15,12 @@ from typing import Any
 
 import pytest
 
+from kurir.core.errors import StoreError
 from kurir.core.message import Attempt, Draft, FileRef, State
-from kurir.ports import Query, Settlement
-from kurir.services.moving import HELD
+from kurir.core.rows import Section
+from kurir.ports import Chunk, Query, Settlement
+from kurir.services.moving import HELD, Move, Side
+from kurir.simulator.harness import Telegram
 from kurir.stores.sqlite import SqliteStore
 from kurir.telegram.spool import Spool
 from tests.servers import first_postgres, first_redis, shared
@@ -85,7 +88,7 @@ def test_everything_moves(cli: Cli) -> None:
     cli("--store", OLD, "keys", "add", "shop", "--role", "send")
     cli("--store", OLD, "pause", str(BOT), "--for", "1h", "--reason", "inventory")
     before = Path("old.db").read_bytes()
-    moved = cli("move", "--from", OLD, "--to", NEW)
+    moved = cli("move", "--from", OLD, "--to", NEW, "--leave-source")
     assert moved.code == 0, moved.err
     assert "counts and checksums agree" in moved.out
     assert "set KURIR_STORE to sqlite:///" in moved.out
@@ -156,8 +159,7 @@ def test_check_changes_nothing(cli: Cli) -> None:
     fill()
     plan = cli("move", "--from", OLD, "--to", NEW, "--check", "--json").json
     assert (plan["ready"], plan["standing"], plan["messages"]) == (True, "empty", 100)
-    assert ask("new.db", "SELECT count(*) FROM message") == [(0,)]
-    assert ask("new.db", "SELECT count(*) FROM move") == [(0,)]
+    assert not Path("new.db").exists()
 
 
 # ---------------------------------------------------------------- servers
@@ -283,6 +285,7 @@ def test_the_same_store_a_missing_one_and_memory_are_refused(cli: Cli) -> None:
 
 def test_a_move_that_is_killed_again_and_again_goes_on_where_it_was(cli: Cli, spawn: Spawn) -> None:
     fill(count=30_000)
+    bots = ask("old.db", "SELECT id, token, paused_until FROM bot")
     rng, stages = random.Random(4), []
     for _ in range(12):
         moving = spawn("move", "--from", OLD, "--to", NEW)
@@ -294,14 +297,23 @@ def test_a_move_that_is_killed_again_and_again_goes_on_where_it_was(cli: Cli, sp
         stages.append(stage())
         if stages[-1] is None:
             break
+        if '"section":""' in stages[-1]:  # all was verified
+            continue
         assert ask("new.db", "SELECT count(*) FROM bot WHERE paused_until < 1e300") == [(0,)]
     assert len([s for s in stages if s and '"messages"' in s]) >= 2
     if stages[-1] is not None:
         assert cli("move", "--from", OLD, "--to", NEW).code == 0
     assert records(cli, NEW) == records(cli, OLD)
     assert stage() is None
-    for counts in ("bot, waiting, sending, delivered, lanes FROM tally", "id, token, paused_until FROM bot"):
-        assert ask("new.db", f"SELECT {counts}") == ask("old.db", f"SELECT {counts}")
+    counts = "SELECT bot, waiting, sending, delivered, lanes FROM tally"
+    assert ask("new.db", counts) == ask("old.db", counts)
+    assert ask("new.db", "SELECT id, token, paused_until FROM bot") == bots
+
+
+def break_off(section: str) -> None:
+    """The target is as a run leaves it that ends there."""
+    mark = json.dumps({"source": f"sqlite:///{Path('old.db').resolve()}", "section": section, "cursor": None})
+    change("new.db", f"INSERT INTO move VALUES ('{mark}')")
 
 
 def stage() -> str | None:
@@ -315,9 +327,8 @@ def stage() -> str | None:
 def test_a_source_that_changed_is_found_out_and_moving_again_mends_it(cli: Cli, spawn: Spawn) -> None:
     fill(count=100)
     assert cli("move", "--from", OLD, "--to", NEW, "--check").code == 0
-    halted = json.dumps({"source": f"sqlite:///{Path('old.db').resolve()}", "section": "files", "cursor": None})
-    cli("move", "--from", OLD, "--to", NEW)
-    change("new.db", f"INSERT INTO move VALUES ('{halted}')")
+    cli("move", "--from", OLD, "--to", NEW, "--leave-source")
+    break_off("files")
     change("old.db", "UPDATE message SET params = '{\"text\":\"Bye\"}' WHERE id = 'm000050'")
     cli("--store", OLD, "send", "42", "one more")
     differs = cli("move", "--from", OLD, "--to", NEW)
@@ -340,3 +351,92 @@ def test_nobody_sends_from_the_target_before_it_is_verified(cli: Cli) -> None:
     damaged.unlink()
     assert cli("move", "--from", OLD, "--to", NEW).code == 0
     assert ask("new.db", "SELECT paused_why, paused_until FROM bot") == [(None, 0)]
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_move_broken_off_after_it_was_verified_compares_again(cli: Cli, held: bool) -> None:
+    fill()
+    cli("move", "--from", OLD, "--to", NEW, "--leave-source")
+    break_off("")
+    if held:
+        change("new.db", f"UPDATE bot SET paused_until = 9e999, paused_why = '{HELD}'")
+    cli("--store", OLD, "send", "42", "one more")
+    differs = cli("move", "--from", OLD, "--to", NEW)
+    assert differs.code == 1
+    assert ": only in the source" in differs.out
+    assert ("an earlier run let the bots of the new store send" in differs.out) == (not held)
+    assert ask("old.db", "SELECT paused_until FROM bot") == [(0,)]
+    again = cli("move", "--from", OLD, "--to", NEW)
+    assert again.code == (0 if held else 1)  # nothing is copied over what may be at work
+    assert (len(records(cli, NEW)) == len(records(cli, OLD))) == held
+
+
+def test_a_pause_made_since_a_move_was_broken_off_stays(cli: Cli) -> None:
+    fill()
+    cli("move", "--from", OLD, "--to", NEW, "--leave-source")
+    break_off("")
+    cli("--store", NEW, "pause", str(BOT), "--reason", "not yet")
+    again = cli("move", "--from", OLD, "--to", NEW, "--json")
+    assert again.code == 0
+    assert {s["section"]: s["source"] for s in again.json["sections"]}["messages"] == 100
+    assert ask("new.db", "SELECT paused_why FROM bot") == [("not yet",)]
+    assert stage() is None
+
+
+def test_a_move_broken_off_before_the_source_is_paused_pauses_it(cli: Cli) -> None:
+    fill()
+    cli("--store", OLD, "pause", str(BOT), "--for", "1h", "--reason", "inventory")
+    cli("move", "--from", OLD, "--to", NEW, "--leave-source")
+    break_off("")
+    for _ in range(2):
+        assert cli("move", "--from", OLD, "--to", NEW, "--json").json["source_paused"]
+        assert ask("new.db", "SELECT paused_why FROM bot") == [("inventory",)]
+        assert ask("old.db", "SELECT paused_until > 1e300 FROM bot") == [(1,)]
+        break_off("")
+
+
+# ---------------------------------------------------------------- afterwards
+
+
+def test_nothing_goes_out_from_the_source_a_second_time(cli: Cli, spawn: Spawn, telegram: Telegram) -> None:
+    cli("--store", OLD, "send", "42", "moves")
+    moved = cli("move", "--from", OLD, "--to", NEW)
+    assert "nothing goes out from it a second time" in moved.out
+    why = f"moved to sqlite:///{Path('new.db').resolve()}"
+    [bot] = cli("--store", OLD, "status", "--json").json["bots"]
+    assert (bot["state"], bot["paused_until"], bot["paused_why"]) == ("paused", None, why)
+    worker = spawn("--store", OLD, "worker")
+    until(lambda: bool(ask("old.db", "SELECT 1 FROM bot WHERE holder IS NOT NULL")), "a worker that was missed")
+    cli("--store", OLD, "send", "42", "to the wrong store")
+    assert worker.signal(signal.SIGTERM).code == 0
+    assert not telegram.sent(42)
+    [bot] = cli("--store", NEW, "status", "--json").json["bots"]
+    assert (bot["state"], bot["waiting"]) == ("no worker", 1)
+
+
+class Handed(SqliteStore):
+    """It is handed one more message once its messages were compared."""
+
+    looks = 0
+
+    async def dump(self, section: Section, cursor: str | None = None, limit: int = 1000) -> Chunk:
+        if section is Section.FILE_IDS:
+            self.looks += 1
+            if self.looks == 2:
+                await self.submit([_draft(999_999, time.time())], time.time())
+        return await super().dump(section, cursor, limit)
+
+
+async def test_what_is_handed_to_the_source_while_it_is_compared_is_found_out(tmp_path: Path) -> None:
+    await _fill(tmp_path / "old.db", 100)
+    old, new = Handed(tmp_path / "old.db"), SqliteStore(tmp_path / "new.db")
+    await old.open()
+    await new.open()
+    move = Move(Side("old", old), Side("new", new))
+    with pytest.raises(StoreError, match="written to while it was compared"):
+        await move.run()
+    assert [bot.paused_why for bot in (await new.stats()).bots] == [HELD]
+    assert (await move.run()).same
+    assert (await new.stats()).bots[0].waiting == 81
+    await old.close()
+    await new.close()

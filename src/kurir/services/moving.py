@@ -1,4 +1,5 @@
-"""Carry everything from one store to another: resumable, verified, and nobody sends from the target before that."""
+"""Carry everything from one store to another: resumable, verified; nobody sends from the target before that, or from the
+source after it."""
 
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ from .shelves import Shelf, carry_file
 
 LOOK_EVERY = 0.5  # seconds between two looks at who sends
 HELD = "`kurir move` fills this store"  # why its bots are paused meanwhile
+MOVED = "moved to"  # why the source's are afterwards; the target's name follows
 FILES = "files"  # what is carried last
 
 
@@ -68,11 +70,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """How a move ended. When not all is `same`, the target's bots stay paused, and the move can be run again."""
+    """How a move ended. When not all is `same`, the move can be run again, and the target's bots stay paused but for those
+    that were `let_go`."""
 
     compared: tuple[Comparison, ...]
     files: int  # that the target has now
     missing: tuple[str, ...] = ()  # files that the source has and the target has not
+    let_go: bool = False  # a run that was broken off had found all alike, and let bots of the target send
+    source_paused: bool = False  # its bots send nothing until resumed
 
     @property
     def same(self) -> bool:
@@ -84,7 +89,7 @@ class _Mark:
     """Kept in the target until the move is done: whose rows it holds, and how far."""
 
     source: str
-    section: str = Section.SEQUENCE.value  # being copied, or FILES; "" once all was verified
+    section: str = Section.SEQUENCE.value  # being copied, or FILES; "" once all was verified: bots may have been let go
     cursor: str | None = None
 
 
@@ -116,21 +121,25 @@ class Move:
                     found.append(f"{bot.holder} sends for bot {bot.bot} from {side.name}")
         return found
 
-    async def run(self, wait: float = 0.0) -> Moved:
-        """All of it, or what is left of it. `wait`: seconds in which those who send may come to their end."""
+    async def run(self, wait: float = 0.0, *, pause_source: bool = True) -> Moved:
+        """All of it, or what is left of it. `wait`: seconds in which those who send may come to their end. `pause_source`:
+        its bots send nothing more until they are resumed, so that nothing goes out from both."""
         await self._quiet(wait)
         mark = await self._begin()
-        if mark.section:
-            moved = await self._copy_and_compare(mark)
-            if not moved.same:
+        verified = not mark.section
+        if not verified:
+            await self._copy_all(mark)
+        moved = await self._verify(verified)
+        if not moved.same:
+            if not moved.let_go:
                 await self._mark(_Mark(self._source.name))
-                return moved
-            await self._mark(replace(mark, section="", cursor=None))
-        else:
-            moved = Moved((), 0)
-        await self._load_bots(await self._bots())
+            return moved
+        await self._mark(_Mark(self._source.name, section=""))
+        await self._let_go()
+        if pause_source:
+            await self._pause_source()
         await self._target.store.mark(None)
-        return moved
+        return replace(moved, source_paused=pause_source)
 
     # ---------------------------------------------------------------- before
 
@@ -174,7 +183,8 @@ class Move:
 
     # ---------------------------------------------------------------- copying
 
-    async def _copy_and_compare(self, mark: _Mark) -> Moved:
+    async def _copy_all(self, mark: _Mark) -> None:
+        """What is left of it, but for files."""
         sections = [section.value for section in Section]
         for section in Section if mark.section != FILES else ():
             if section.value == mark.section:
@@ -182,11 +192,6 @@ class Move:
             elif sections.index(section.value) > sections.index(mark.section):
                 await self._copy(section, None)
         await self._mark(_Mark(self._source.name, FILES))
-        files, missing = await self._carry_files()
-        compared = [await self._compare(section) for section in Section]
-        if who := await self.busy():
-            raise StoreError("; ".join(who), "Stop all that uses either store, and move again.")
-        return Moved(tuple(compared), files, missing)
 
     async def _copy(self, section: Section, cursor: str | None) -> None:
         if section is Section.BOTS:
@@ -205,10 +210,13 @@ class Move:
 
     async def _bots(self) -> list[BotRow]:
         """All of the source's bots, those too of which nothing but messages tell."""
-        told = [row async for row in all_of(self._source.store, Section.BOTS)() if isinstance(row, BotRow)]
+        told = await self._told(self._source)
         seen = {row.bot for row in told}
         stats = await self._source.store.stats(days=0)
         return [*told, *(BotRow(bot.bot) for bot in stats.bots if bot.bot not in seen)]
+
+    async def _told(self, side: Side) -> list[BotRow]:
+        return [row async for row in all_of(side.store, Section.BOTS)() if isinstance(row, BotRow)]
 
     async def _carry_files(self) -> tuple[int, tuple[str, ...]]:
         """How many files the target has then, and which of the source's it has not."""
@@ -225,11 +233,36 @@ class Move:
 
     # ---------------------------------------------------------------- comparing
 
-    async def _compare(self, section: Section) -> Comparison:
-        """The target's bots are as the source's, but paused."""
+    async def _verify(self, verified: bool) -> Moved:
+        """Every row is compared in this run, whatever an earlier one found (`verified`). Raises StoreError when somebody
+        sent or wrote meanwhile."""
+        let_go = verified and not all(_is_held(bot) for bot in await self._told(self._target))
+        files, missing = await self._carry_files()
+        before = await self._counts()
+        compared = [await self._compare(section, verified) for section in Section]
+        if who := await self.busy():
+            raise StoreError("; ".join(who), "Stop all that uses either store, and move again.")
+        if await self._counts() != before:
+            if not let_go:
+                await self._mark(_Mark(self._source.name))
+            raise StoreError(
+                f"{self._source.name} was written to while it was compared",
+                "Stop all that hands messages to it, `kurir serve --no-courier` and programs too, and move again.",
+            )
+        return Moved(tuple(compared), files, missing, let_go)
+
+    async def _counts(self) -> tuple[object, ...]:
+        """They change with every message that the source is given, and whenever one ends or is revived."""
+        bots = (await self._source.store.stats(days=0)).bots
+        counts = {b.bot: (b.waiting, b.delivered, b.dead, b.cancelled, b.expired) for b in bots}
+        return counts, [row async for row in all_of(self._source.store, Section.SEQUENCE)()]
+
+    async def _compare(self, section: Section, verified: bool) -> Comparison:
+        """The target's bots are as the source's, but paused; once they may have been let go, their pauses are their own."""
         source, target = all_of(self._source.store, section), all_of(self._target.store, section)
         if section is Section.BOTS:
             source = self._held_bots
+            target = self._bots_there if verified else target
         elif section is Section.SEQUENCE:
             target = self._sequence
         return await compare(section, source, target, lambda s, n: self._tell(Step("compare", s.value, n)))
@@ -247,6 +280,26 @@ class Move:
         for bot in await self._bots():
             yield _held(bot)
 
+    async def _bots_there(self) -> AsyncIterator[Row]:
+        for bot in await self._told(self._target):
+            yield _held(bot)
+
+    # ---------------------------------------------------------------- after
+
+    async def _let_go(self) -> None:
+        """Bots that are held get the pause they had in the source. Others have been let go before: theirs is not touched."""
+        held = {bot.bot for bot in await self._told(self._target) if _is_held(bot)}
+        await self._load_bots([bot for bot in await self._bots() if bot.bot in held])
+
+    async def _pause_source(self) -> None:
+        """The last step: before it, the source's pauses are what the target's are made from."""
+        for bot in await self._bots():
+            await self._source.store.steer(bot.bot, until=math.inf, reason=f"{MOVED} {self._target.name}")
+
 
 def _held(bot: BotRow) -> BotRow:
     return replace(bot, paused_until=math.inf, paused_why=HELD)
+
+
+def _is_held(bot: BotRow) -> bool:
+    return math.isinf(bot.paused_until) and bot.paused_why == HELD
