@@ -9,7 +9,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import Any, Self, cast, overload
 
 from .conditions import query
 from .conveniences import Conveniences
@@ -43,6 +43,7 @@ from .services.direct import Direct
 from .services.housekeeping import Housekeeping, Retention
 from .services.loops import Loops
 from .services.matching import altered, change_matching
+from .services.opened import Opened
 from .services.receipts import End, Receipt, Waiting
 from .services.spooling import Spooling, journal_of
 from .services.supervisor import Supervisor
@@ -106,17 +107,19 @@ class Kurir(Conveniences):
         self._parts = parts
         self._hub = Hub(parts.listeners, texts=self.settings.log_texts)
         self._with_courier = courier
+        self._loops = Loops(self.clock, self._hub.emit, self._rng)
+        self._asked_store = cast("Store", Opened(self.store, lambda: self.away))
         self.spool = _spool(self.settings, self.store, self.clock, url)
         journal = parts.journal or journal_of(self.settings.spool, self.settings.spool_mb, self.store)
         self.spooling: Spooling | None = None
         if journal is not None:
-            self.spooling = Spooling(journal, self.store, self.clock, self._rng, self._hub.emit, self.spool)
+            self.spooling = Spooling(journal, self._asked_store, self.clock, self._rng, self._hub.emit, self.spool)
         detour = self.spooling.detour if self.spooling is not None else None
-        self._waiting = Waiting(detour or self.store, self.clock, elsewhere=not courier)
+        self._waiting = Waiting(detour or self._asked_store, self.clock, elsewhere=not courier)
         self._hub.add(self._waiting.hear)
         self.bots = Bots({bot.name: bot.id for bot in self.settings.bots})
         self._outbox = Outbox(
-            self.store,
+            self._asked_store,
             self.bots,
             self.clock,
             rng=self._rng,
@@ -130,7 +133,6 @@ class Kurir(Conveniences):
         self._asking: HttpTransport | None = None  # for what is not stored: long polls take no delivery's connection
         self._direct: Direct | None = None
         self._supervisor: Supervisor | None = None
-        self._loops = Loops(self.clock, self._hub.emit, self._rng)
         self._tasks = self._loops.tasks
 
     # ---------------------------------------------------------------- life
@@ -295,7 +297,7 @@ class Kurir(Conveniences):
 
     async def stats(self) -> Stats:
         """Counts by bot and day, and what the store says of itself."""
-        return await self.store.stats()
+        return await self._asked_store.stats()
 
     async def end(self, id: str, timeout: float | None = None, *, fresh: bool = False) -> End:
         """How the message ended, once it has. `fresh`: it was accepted this moment. Raises NotFound, DeliveryTimeout,
@@ -353,17 +355,17 @@ class Kurir(Conveniences):
     async def suppress(self, bot: int, chat: str, why: str) -> None:
         """Write to the chat no more; what waits for it ends dead. Lifted by `store.suppress(bot, chat, None, now)`, by
         `force`, by an update from the chat that passes the gateway, or by age."""
-        await suppress(self.store, self.clock, self._hub.emit, bot, chat, why)
+        await suppress(self._asked_store, self.clock, self._hub.emit, bot, chat, why)
 
     async def change_all(self, change: Change, **conditions: Any) -> int:
         """Retry (`Requeue()`), cancel (`Cancel()`) or purge (`Purge()`) all that match; answers how many it was."""
-        return await change_matching(self.store, self.clock, self._asked(conditions), change, self._hub.emit)
+        return await change_matching(self._asked_store, self.clock, self._asked(conditions), change, self._hub.emit)
 
     async def prune(self, older_than: float) -> int:
         """Remove what ended more than `older_than` seconds ago, its idempotency keys, and the files only it needed;
         answers how many messages."""
         housekeeping = Housekeeping(
-            self.store, self.clock, self.spool, Retention(older_than, self.settings.suppression)
+            self._asked_store, self.clock, self.spool, Retention(older_than, self.settings.suppression)
         )
         return await housekeeping.prune(self.clock.now() - older_than)
 
@@ -373,7 +375,7 @@ class Kurir(Conveniences):
     async def _change(self, id: str, change: Requeue | Cancel | Purge, needed: str) -> None:
         if self.spooling is not None:
             await self.spooling.check_in_journal(id)
-        changed = await self.store.alter(Query(ids=(id,), limit=1), change, self.clock.now())
+        changed = await self._asked_store.alter(Query(ids=(id,), limit=1), change, self.clock.now())
         if not changed:
             record = await self._waiting.get(id)
             raise WrongState(f"message {id} is {record.state}", f"It {needed}.")

@@ -79,6 +79,35 @@ def test_a_send_spools_says_so_and_the_next_process_forwards(
     assert telegram.texts(42) == ["Hello", "Hello again", "The end"]
 
 
+def test_a_spooled_message_can_be_dropped_if_a_person_says_so(cli: Cli, server: RedisServer, spool: Path) -> None:
+    ids = [cli("send", "42", text, "--json").json["id"] for text in ("one", "two", "three")]
+    unsure = cli("spool", "--drop", ids[1])
+    assert unsure.code == 2
+    assert "--yes" in unsure.err
+    assert cli("spool", "--drop", ids[0], "--forward").code == 2
+    unknown = cli("spool", "--drop", "nobody", "--yes")
+    assert unknown.code == 1
+    assert "nobody" in unknown.err
+    assert "1 dropped" in cli("spool", "--drop", ids[1], "--yes").out
+    assert cli("spool", "--drop", ids[2], "--yes", "--json").json == {"dropped": [ids[2]]}
+    assert [item["id"] for item in cli("spool", "--json").json["items"]] == ids[:1]
+
+
+def test_doctor_says_why_the_store_is_away_and_what_the_spool_holds(cli: Cli, server: RedisServer, spool: Path) -> None:
+    found = {(one["area"], one["level"]): one["what"] for one in cli("doctor", "--json").json["findings"]}
+    assert "can be created" in found["spool", "ok"]
+    assert not spool.exists()
+    assert "refused" in found["store", "problem"]
+    cli("send", "42", "Hello")
+    found = {(one["area"], one["level"]): one["what"] for one in cli("doctor", "--json").json["findings"]}
+    assert "refused" in found["store", "problem"]
+    assert "1 messages wait" in found["spool", "warning"]
+    assert cli("spool", "--json").json["messages"] == 1
+    server.start()
+    cli("doctor")
+    assert cli("spool", "--json").json["messages"] == 1  # looking forwards nothing
+
+
 def test_lines_are_spooled_in_their_order(cli: Cli, server: RedisServer, spool: Path, tmp_path: Path) -> None:
     lines = [f'{{"chat_id": 42, "text": "number {number}"}}' for number in range(700)]
     (tmp_path / "lines.jsonl").write_text("\n".join(lines))

@@ -15,10 +15,19 @@ import pytest
 
 from kurir import Kurir, Settings
 from kurir.blocking import BlockingKurir
-from kurir.core.errors import KeyConflict, NotFound, StoreAway, StoreError, StoreFull, Undelivered
-from kurir.core.events import Altered, Forwarded, SpoolingBegan, SpoolingEnded, Unforwardable
+from kurir.core.errors import (
+    InvalidMessage,
+    KeyConflict,
+    NotFound,
+    SchemaMismatch,
+    StoreAway,
+    StoreError,
+    StoreFull,
+    Undelivered,
+)
+from kurir.core.events import Altered, Forwarded, SpoolingBegan, SpoolingEnded, StoreBack, StoreTrouble, Unforwardable
 from kurir.core.message import FileRef, State
-from kurir.ports import Store
+from kurir.ports import Query, Store
 from kurir.services.forwarding import Forwarding
 from kurir.services.shelter import Shelter
 from kurir.stores.journal import Journal
@@ -351,7 +360,7 @@ async def test_what_the_store_refuses_for_what_it_is_stays_in_the_spool_and_othe
 
         async def picky(drafts: Any, now: float) -> Any:
             if any(draft.id == poison.id for draft in drafts):
-                raise StoreError("invalid byte sequence", "Report it.")
+                raise InvalidMessage("text", "invalid byte sequence", "Leave it out.")
             return await submit(drafts, now)
 
         scene.outages.inner.submit = picky  # type: ignore[method-assign]
@@ -362,10 +371,183 @@ async def test_what_the_store_refuses_for_what_it_is_stays_in_the_spool_and_othe
         assert record.state is State.WAITING
         assert "invalid byte sequence" in (record.reason or "")
         assert not (await kurir.send_text(42, "later")).spooled  # it stands in nobody's way
+        with pytest.raises(StoreAway, match="invalid byte sequence") as refused:
+            await kurir.cancel(poison.id)
+        assert f"--drop {poison.id}" in refused.value.remedy
         scene.outages.inner.submit = submit  # type: ignore[method-assign]
         assert kurir.spooling is not None
         await kurir.spooling.forward()
         await poison.delivered(timeout=30)
+
+
+@in_virtual_time
+async def test_a_message_can_be_dropped_from_the_spool_and_others_go_on(tmp_path: Path) -> None:
+    async with playing(tmp_path) as (kurir, scene):
+        assert kurir.spooling is not None
+        scene.outages.leave()
+        first = await kurir.send_text(42, "first")
+        given_up = await kurir.send_text(42, "given up")
+        last = await kurir.send_text(42, "last")
+        with pytest.raises(NotFound, match="nobody"):
+            await kurir.spooling.drop([first.id, "nobody"])
+        await kurir.spooling.drop([given_up.id])
+        scene.outages.come_back()
+        await last.delivered(timeout=30)
+        assert scene.stage.texts(42) == ["first", "last"]
+        (told,) = scene.heard(Altered)
+        assert (told.ids, told.state, told.reason) == ((given_up.id,), None, "dropped from the spool")
+
+
+async def refuse_rights(_: str) -> None:
+    raise StoreError("NOPERM this user has no permissions", "Check the user's rights.")
+
+
+async def refuse_by_mistake(_: str) -> None:
+    raise RuntimeError("a mistake of ours")
+
+
+@pytest.mark.parametrize("refuse", [refuse_rights, refuse_by_mistake])
+def test_what_the_store_suffers_from_sets_no_message_aside(refuse: Any, tmp_path: Path) -> None:
+    _refused_for_a_while(refuse, tmp_path)
+
+
+@in_virtual_time
+async def _refused_for_a_while(refuse: Any, folder: Path) -> None:
+    async with playing(folder, courier=False) as (kurir, scene):
+        scene.outages.leave()
+        receipts = [await kurir.send_text(42, f"number {number}") for number in range(3)]
+        scene.outages.before, scene.outages.away = refuse, None
+        await scene.sleep(300)
+        assert kurir.spooling is not None
+        contents = await kurir.spooling.journal.contents()
+        assert (contents.messages, contents.stuck) == (3, 0)
+        receipts.append(await kurir.send_text(42, "number 3"))
+        assert receipts[3].spooled  # it overtakes nobody
+        assert scene.outages.calls.count("submit") < 2 * 300 / 1.4 + 20  # the pauses grow
+        scene.outages.before = None
+        await until(lambda: not holds(kurir), scene.clock)
+        stored = (await kurir.find(oldest_first=True)).items
+        assert [record.id for record in stored] == [receipt.id for receipt in receipts]
+        troubles = [event for event in scene.heard(StoreTrouble) if event.step == "forward"]
+        assert len(troubles) == 1
+        assert [event.step for event in scene.heard(StoreBack) if event.step == "forward"] == ["forward"]
+        assert scene.heard(Unforwardable) == []
+
+
+@in_virtual_time
+async def test_those_before_the_one_the_store_refuses_are_forwarded_and_it_is_named(tmp_path: Path) -> None:
+    async with playing(tmp_path) as (kurir, scene):
+        scene.outages.leave()
+        before = await kurir.send_text(42, "before")
+        odd = await kurir.send_text(42, "odd")
+        submit = scene.outages.inner.submit
+
+        async def picky(drafts: Any, now: float) -> Any:
+            if any(draft.id == odd.id for draft in drafts):
+                raise StoreError("value out of range (22003)", "Run `kurir doctor`.")
+            return await submit(drafts, now)
+
+        scene.outages.inner.submit = picky  # type: ignore[method-assign]
+        scene.outages.come_back()
+        await before.delivered(timeout=30)
+        await until(lambda: any(odd.id in event.error for event in scene.heard(StoreTrouble)), scene.clock)
+        assert (await kurir.send_text(42, "behind it")).spooled
+
+
+@in_virtual_time
+async def test_any_error_of_the_store_spools_but_a_newer_schema_does_not(tmp_path: Path) -> None:
+    async with playing(tmp_path) as (kurir, scene):
+        scene.outages.leave(SchemaMismatch("schema 99", "Upgrade Kurir."))
+        with pytest.raises(SchemaMismatch):
+            await kurir.send_text(42, "Hello")
+        assert not holds(kurir)
+        scene.outages.leave(StoreError("out of memory (53200)", "Run `kurir doctor`."))
+        receipt = await kurir.send_text(42, "Hello")
+        assert receipt.spooled
+        scene.outages.come_back()
+        await receipt.delivered(timeout=30)
+
+
+@in_virtual_time
+async def test_while_the_folder_of_files_is_gone_messages_with_files_wait(tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    async with playing(tmp_path, files=files) as (kurir, scene):
+        scene.outages.leave()
+        receipt = await kurir.send_photo(42, b"%a photo")
+        files.rename(tmp_path / "elsewhere")
+        files.write_text("no folder")
+        scene.outages.come_back()
+        await scene.sleep(60)
+        assert scene.heard(Unforwardable) == []
+        assert holds(kurir)
+        files.unlink()
+        (tmp_path / "elsewhere").rename(files)
+        await receipt.delivered(timeout=30)
+
+
+@in_virtual_time
+async def test_where_the_spool_is_full_a_slow_store_is_waited_for_and_its_answer_counts(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    full = Journal(tmp_path / "spool.db", inline=True, limit=1000)
+    async with scene.stage.kurir(scene.store, courier=False, journal=full) as kurir:
+
+        async def slowly(verb: str) -> None:
+            if verb == "submit":
+                await scene.sleep(9.0)
+
+        scene.outages.before = slowly
+        receipt = await kurir.send_text(42, "Hello")
+        assert not receipt.spooled
+        scene.outages.leave()
+        with pytest.raises(StoreFull):
+            await kurir.send_text(42, "Hello")
+        assert [record.id for record in (await MemoryStore.find(_memory(scene), Query())).items] == [receipt.id]
+    scene.stage.world.close()
+
+
+@in_virtual_time
+async def test_where_the_spool_is_full_and_the_store_does_not_answer_at_all_the_error_tells_of_the_doubt(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    full = Journal(tmp_path / "spool.db", inline=True, limit=1000)
+    async with scene.stage.kurir(scene.store, courier=False, journal=full) as kurir:
+
+        async def hardly(verb: str) -> None:
+            if verb == "submit":
+                await scene.sleep(60.0)
+
+        scene.outages.before = hardly
+        with pytest.raises(StoreAway, match="in doubt") as doubt:
+            await kurir.send_text(42, "Hello")
+        assert "idempotency key" in doubt.value.remedy
+        await scene.sleep(60)
+    scene.stage.world.close()
+
+
+def _memory(scene: Scene) -> MemoryStore:
+    assert isinstance(scene.outages.inner, MemoryStore)
+    return scene.outages.inner
+
+
+@in_virtual_time
+async def test_the_end_of_spooling_counts_no_earlier_outage_that_another_process_ended(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    away, there = with_outages(scene.outages.inner)
+    async with scene.kurir(away, courier=False) as cut_off:
+        there.leave()
+        await cut_off.send_text(42, "first")
+        await scene.sleep(5)
+        async with scene.kurir(courier=False):
+            await until(lambda: not holds(cut_off), scene.clock)
+        await scene.sleep(3600)
+        await cut_off.send_text(42, "second")
+        await scene.sleep(5)
+        there.come_back()
+        await until(lambda: not holds(cut_off), scene.clock)
+        await until(lambda: len(scene.heard(SpoolingEnded)) == 2, scene.clock)
+        assert scene.heard(SpoolingEnded)[-1].seconds < 60
+    scene.stage.world.close()
 
 
 # ---------------------------------------------------------------- crashes and other processes
@@ -512,6 +694,9 @@ async def test_with_a_spool_kurir_starts_before_its_store(tmp_path: Path) -> Non
     async with scene.kurir() as kurir:
         receipt = await kurir.send_text(42, "Hello")
         assert receipt.spooled
+        for asked in (kurir.stats(), kurir.find(chat=42), kurir.retry("nobody"), kurir.suppress(BOT, "42", "blocked")):
+            with pytest.raises(StoreAway, match=r"connection refused by db:5432\. Start the server"):
+                await asked
         await scene.sleep(60)
         scene.outages.come_back()
         await receipt.delivered(timeout=30)

@@ -196,6 +196,27 @@ async def test_it_tells_what_it_holds(journal: Journal) -> None:
     assert (entry.record.reason or "").startswith("spooled: ")
 
 
+async def test_files_of_messages_count_once_into_its_size_and_leave_with_the_last_message(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "spool.db", limit=1_000_000)
+    await journal.open()
+    photo = FileRef("photo", "ab" * 32, 600_000, "cat.jpg", "image/jpeg", "photo")
+    other = FileRef("photo", "cd" * 32, 600_000, "dog.jpg", "image/jpeg", "photo")
+    empty = (await journal.contents()).bytes
+    await journal.add([draft("m1", files=(photo,)), draft("m2", files=(photo, replace(photo, field="thumb")))])
+    assert (await journal.contents()).bytes - empty == pytest.approx(600_000, abs=20_000)
+    with pytest.raises(StoreFull):
+        await journal.check_room([draft("m3", files=(other,))])
+    with pytest.raises(StoreFull):
+        await journal.add([draft("m3", files=(other,))])
+    first, second = await journal.head(10)
+    await journal.remove([second.pos])
+    assert await journal.files() == {"ab" * 32}
+    await journal.remove([first.pos])
+    assert await journal.files() == set()
+    await journal.add([draft("m3", files=(other,))])
+    await journal.close()
+
+
 async def test_a_file_of_a_newer_kurir_is_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "spool.db") as db:
         db.execute("PRAGMA user_version = 99")

@@ -12,7 +12,6 @@ from rich.json import JSON
 from rich.table import Table
 from rich.text import Text
 
-from kurir.core.errors import StoreAway
 from kurir.core.message import Record, State
 from kurir.records import loads, record_json
 from kurir.settings import Settings
@@ -39,10 +38,7 @@ def show(app: App, /, id: str) -> None:
 
 async def _get(app: App, id: str) -> Record:
     async with open_kurir(app, spool=True) as kurir:
-        try:
-            return await kurir.get(id)
-        except StoreAway as error:
-            raise kurir.away or error from None
+        return await kurir.get(id)
 
 
 def print_record(out: Console, record: Record, settings: Settings, now: float) -> None:

@@ -12,6 +12,7 @@ from kurir.records import record_json, rfc3339
 from kurir.services.spooling import Spooling
 from kurir.stores.journal import Contents, Journal
 
+from .asking import confirm
 from .context import App, json_option, pass_app
 from .listing import records_table
 from .loop import run
@@ -22,17 +23,27 @@ from .times import short
 
 @click.command()
 @click.option("--forward", is_flag=True, help="Bring it to the store now, what the store refused too.")
+@click.option("--drop", "drop", metavar="ID", multiple=True, help="Give this message up: it is never sent. Repeatable.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--limit", type=click.IntRange(0), default=20, show_default=True, help="Messages shown.")
 @json_option
 @pass_app
-def spool(app: App, /, forward: bool, limit: int) -> None:
+def spool(app: App, /, forward: bool, drop: tuple[str, ...], yes: bool, limit: int) -> None:
     """What this machine keeps for a store that is away (KURIR_SPOOL), the next to go first.
 
     Any `kurir serve`, `kurir worker` or program with the same KURIR_SPOOL forwards it as soon as the store is back; where
-    none runs, `kurir spool --forward` does (for cron). It fails while anything is left.
+    none runs, `kurir spool --forward` does (for cron). It fails while anything is left. `kurir spool --drop ID` is for a
+    message that the store can never take.
     """
+    if forward and drop:
+        raise click.UsageError("--forward and --drop are two things: do one after the other.")
     if app.settings.spool is None:
         raise InvalidSetting("KURIR_SPOOL", "is not set", "Name a file: export KURIR_SPOOL=/var/lib/kurir/spool.db.")
+    if drop:
+        which = f"message {drop[0]}" if len(drop) == 1 else f"{len(drop):,} messages"
+        confirm(app, f"remove {which} from the spool, never to be sent", yes=yes)
+        run(_drop(app, drop))
+        return
     left = run(_forward(app, limit) if forward else _show(app, limit))
     if forward and left:
         click.get_current_context().exit(1)
@@ -45,6 +56,19 @@ async def _show(app: App, limit: int) -> int:
         return await _print(app, spooling.journal, limit)
     finally:
         await spooling.journal.close()
+
+
+async def _drop(app: App, ids: tuple[str, ...]) -> None:
+    spooling = _spooling(open_kurir(app, spool=True).spooling)
+    await spooling.open()
+    try:
+        await spooling.drop(ids)
+    finally:
+        await spooling.journal.close()
+    if app.json:
+        app.emit({"dropped": ids})
+    else:
+        app.say(f"{len(ids):,} dropped")
 
 
 async def _forward(app: App, limit: int) -> int:

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from kurir.core.errors import StoreAway, StoreError, StoreFull
+from kurir.core.errors import KurirError, SchemaMismatch, StoreAway, StoreError
 from kurir.core.events import Event, SpoolingBegan
-from kurir.core.message import Accepted, Draft
+from kurir.core.message import Accepted, Draft, FileRef
 from kurir.ports import Page, Query, Store
 from kurir.stores.journal import Entry, Journal
 
@@ -16,6 +16,7 @@ from .forwarding import Forwarding
 from .shelter import Shelter
 
 PATIENCE = 3.0  # seconds the store has to take what is handed over; it knows by the ids what it took after all
+LATE = 30.0  # seconds more, where the journal does not keep them; stores give up before that
 
 
 class Detour:
@@ -41,37 +42,71 @@ class Detour:
     async def submit(self, drafts: Sequence[Draft], now: float, spool: bool = True) -> list[Accepted]:
         """As `Store.submit`; `Accepted.spooled` where the journal has it. `spool` False: the store, or nothing. Raises
         StoreFull when the journal is full too."""
-        if spool and self._journal.holds():
+        if not spool:
+            return await self._unspooled(drafts, now)
+        if self._journal.holds():
             await self._forwarding.let_pass()
-        files = [file for draft in drafts for file in draft.files]
         why = "messages that were spooled before go first"
+        submitting = None
         if not self._journal.holds():
             self._spooling = False
             try:
-                await self._shelter.bring_back(files)
-                return await (self._in_time(drafts, now) if spool else self._store.submit(drafts, now))
-            except (StoreAway, StoreFull) as error:
-                if not spool:
-                    raise
+                await self._shelter.bring_back(_files(drafts))
+                submitting = self._begin(drafts, now)
+                await asyncio.wait((submitting,), timeout=PATIENCE)
+                if submitting.done():
+                    return submitting.result()
+                why = f"the store did not answer within {PATIENCE:g} s"
+            except SchemaMismatch:
+                raise
+            except StoreError as error:
                 why = str(error)
-        elif not spool:
-            raise StoreAway(f"{why}: they wait for the store", "Ask again in a moment.")
-        await self._shelter.take_in(files)
-        accepted = await self._journal.add(drafts)
+        try:
+            accepted = await self._spool(drafts)
+        except KurirError as refused:
+            return await self._after_all(submitting, refused)
         if not self._spooling:
             self._spooling = True
             self._emit(SpoolingBegan(why))
         self._forwarding.wake()
         return accepted
 
-    async def _in_time(self, drafts: Sequence[Draft], now: float) -> list[Accepted]:
+    async def _unspooled(self, drafts: Sequence[Draft], now: float) -> list[Accepted]:
+        if self._journal.holds():
+            what = "messages that were spooled before go first: they wait for the store"
+            raise StoreAway(what, "Ask again in a moment.")
+        await self._shelter.bring_back(_files(drafts))
+        return await self._store.submit(drafts, now)
+
+    async def _spool(self, drafts: Sequence[Draft]) -> list[Accepted]:
+        if files := _files(drafts):
+            await self._journal.check_room(drafts)  # before they take room on the disk
+            await self._shelter.take_in(files)
+        return await self._journal.add(drafts)
+
+    async def _after_all(
+        self, submitting: asyncio.Future[list[Accepted]] | None, refused: KurirError
+    ) -> list[Accepted]:
+        """The journal does not keep them; what the store says yet to a submit under way counts. Raises `refused` if it does
+        not take them either."""
+        if submitting is None:
+            raise refused
+        await asyncio.wait((submitting,), timeout=LATE)
+        if not submitting.done():
+            raise StoreAway(
+                f"whether the store keeps it is in doubt, it has not answered for {PATIENCE + LATE:g} s; {refused.what}",
+                "With an idempotency key, hand it over again; without one, see `kurir list` first.",
+            )
+        try:
+            return submitting.result()
+        except StoreError:
+            raise refused from None
+
+    def _begin(self, drafts: Sequence[Draft], now: float) -> asyncio.Future[list[Accepted]]:
         submitting = asyncio.ensure_future(self._store.submit(drafts, now))
         self._submitting.add(submitting)
         submitting.add_done_callback(self._heard)
-        await asyncio.wait((submitting,), timeout=PATIENCE)
-        if submitting.done():
-            return submitting.result()
-        raise StoreAway(f"the store did not answer within {PATIENCE:g} s", "See `kurir doctor`.")
+        return submitting
 
     def _heard(self, submitting: asyncio.Future[list[Accepted]]) -> None:
         """What the store says when nobody waits for it any more is no news: the messages are in the journal."""
@@ -99,3 +134,7 @@ class Detour:
     async def watch(self, timeout: float) -> None:
         """As `Store.watch`."""
         await self._store.watch(timeout)
+
+
+def _files(drafts: Sequence[Draft]) -> list[FileRef]:
+    return [file for draft in drafts for file in draft.files]

@@ -3,8 +3,9 @@
     head of the journal ──> store.submit ──> removed from the journal
                                  │
                                  ├─ its key belongs to another message ──> kept in the store as cancelled, with the reason
-                                 └─ the store refuses it for what it is ──> stays, set aside; others go on
+                                 └─ the store cannot keep it for what it is ──> stays, set aside; others go on
 
+Only InvalidMessage and KeyConflict are about a message. Whatever else goes wrong is the store's: all wait, in order.
 A crash between any two steps repeats the last one: the store knows by a message's id what it has.
 """
 
@@ -16,8 +17,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from kurir.core.errors import KeyConflict, SchemaMismatch, StoreAway, StoreError, StoreFull
-from kurir.core.events import Altered, Event, Forwarded, SpoolingEnded, Unforwardable
+from kurir.core.errors import InvalidMessage, KeyConflict, KurirError, SchemaMismatch, StoreAway, StoreError, StoreFull
+from kurir.core.events import Altered, Event, Forwarded, SpoolingEnded, StoreBack, StoreTrouble, Unforwardable
 from kurir.core.message import State
 from kurir.ports import Cancel, Clock, Query, Store
 from kurir.stores.journal import Entry, Journal
@@ -25,14 +26,14 @@ from kurir.stores.journal import Entry, Journal
 from .shelter import Shelter
 
 BATCH = 200  # messages forwarded in one step
-PAUSES = (0.2, 0.5, 1.0, 2.0)  # seconds between tries while the store is away; the last repeats
+PAUSES = (0.2, 0.5, 1.0, 2.0)  # seconds between tries while the store takes nothing; the last repeats
 SWEEP_EVERY = 600.0  # seconds between looks for files that no spooled message needs any more
 YIELD = 0.5  # seconds that who hands over waits at most for what was spooled before
 LOOK_EVERY = 1.0  # seconds between looks at what other processes have put into the journal
-REFUSALS = 3  # of one message for what it is, before it is set aside
 FAR = 10 * 365 * 86400.0  # seconds; what is about to be cancelled is not due before
 SAME = "the same as message "  # reason of a message whose key turned out to belong to an equal one
-_AWAY = (StoreAway, StoreFull, SchemaMismatch)  # says nothing about the messages
+STEP = "forward"  # name of the step in events
+_OF_ALL = (StoreAway, StoreFull, SchemaMismatch)  # every message would be answered so
 
 
 class Forwarding:
@@ -57,9 +58,9 @@ class Forwarding:
         self._draining = asyncio.Lock()
         self._still = asyncio.Event()  # nothing goes to the store at the moment
         self._still.set()
-        self._refusals: dict[int, int] = {}  # position -> times refused for what it is
         self._since: float | None = None  # Unix seconds: when there was something to forward
         self._moved = 0  # messages since then
+        self._trouble_since: float | None = None  # Unix seconds: when the store began to refuse; that has been told
 
     def wake(self) -> None:
         """There is something to forward."""
@@ -79,6 +80,8 @@ class Forwarding:
         while True:
             if not self._journal.holds():
                 self._still.set()
+                if not self._draining.locked():
+                    self._all_gone()
                 tries = 0
                 await self._idle()
                 if self._clock.now() - swept_at >= SWEEP_EVERY:
@@ -88,10 +91,26 @@ class Forwarding:
             pause = PAUSES[min(tries, len(PAUSES) - 1)]
             try:
                 if await self.drain():
+                    tries = 0
                     continue
-            except StoreError:
+            except StoreError as error:
+                self._refused(error)
                 tries += 1
             await self._clock.sleep(pause * self._rng.uniform(0.7, 1.0))
+
+    def _refused(self, error: StoreError) -> None:
+        if self._trouble_since is None:
+            self._trouble_since = self._clock.now()
+            self._emit(StoreTrouble(STEP, str(error)))
+
+    def _all_gone(self) -> None:
+        """Nothing is left to forward, whoever did it."""
+        now = self._clock.now()
+        if self._trouble_since is not None:
+            self._emit(StoreBack(now - self._trouble_since, STEP))
+        if self._moved and self._since is not None:
+            self._emit(SpoolingEnded(self._moved, now - self._since))
+        self._trouble_since, self._since, self._moved = None, None, 0
 
     async def _idle(self) -> None:
         self._awake.clear()
@@ -108,7 +127,7 @@ class Forwarding:
             await self._shelter.sweep(await self._journal.files())
 
     async def drain(self) -> bool:
-        """Forward all there is. False: another process is at it. Raises StoreError while the store is away."""
+        """Forward all there is. False: another process is at it. Raises StoreError while the store takes nothing."""
         async with self._draining:
             if self._since is None:
                 self._since = self._clock.now()
@@ -122,10 +141,7 @@ class Forwarding:
             if not ours:
                 self._still.clear()
                 return False
-            if self._moved:
-                self._emit(SpoolingEnded(self._moved, self._clock.now() - self._since))
-            self._since, self._moved = None, 0
-            self._refusals.clear()
+            self._all_gone()
             return True
 
     # ---------------------------------------------------------------- one step
@@ -136,7 +152,10 @@ class Forwarding:
             await self._submit(live)
         for entry in entries:
             if entry.fate is not None:
-                await self._bury(entry, entry.fate)
+                try:
+                    await self._bury(entry, entry.fate)
+                except InvalidMessage as error:
+                    await self._set_aside(entry, error)
 
     async def _submit(self, entries: Sequence[Entry]) -> None:
         """Raises StoreError while nothing can be forwarded."""
@@ -144,11 +163,11 @@ class Forwarding:
         try:
             await self._shelter.bring_back([file for draft in drafts for file in draft.files])
             accepted = await self._store.submit(drafts, self._clock.now())
-        except _AWAY:
+        except _OF_ALL:
             raise
         except Exception as error:
             if len(entries) == 1:
-                await self._refused(entries[0], error)
+                await self._not_taken(entries[0], error)
                 return
             for entry in entries:  # in order: whom it is about shows itself
                 await self._submit([entry])
@@ -163,17 +182,20 @@ class Forwarding:
         self._moved += len(gone)
         self._emit(Forwarded(tuple(entry.draft for entry, _ in gone), tuple(answer for _, answer in gone)))
 
-    async def _refused(self, entry: Entry, error: Exception) -> None:
-        """The store did not take this message, and it is not away."""
+    async def _not_taken(self, entry: Entry, error: Exception) -> None:
+        """Raises StoreError, unless it is this very message that can never be taken as it is."""
         if isinstance(error, KeyConflict):
             await self._journal.doom(entry.pos, error.what)
-            return
-        times = self._refusals[entry.pos] = self._refusals.get(entry.pos, 0) + 1
-        if times < REFUSALS:
-            raise StoreError(f"message {entry.draft.id} is not taken: {error}") from error
-        why = str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
-        await self._journal.set_aside(entry.pos, why)
-        self._emit(Unforwardable(entry.draft, why))
+        elif isinstance(error, InvalidMessage):
+            await self._set_aside(entry, error)
+        else:
+            what = error.what if isinstance(error, KurirError) else f"{type(error).__name__}: {error}"
+            remedy = error.remedy if isinstance(error, KurirError) else "Run `kurir doctor`."
+            raise StoreError(f"the store does not take spooled message {entry.draft.id}: {what}", remedy) from error
+
+    async def _set_aside(self, entry: Entry, error: InvalidMessage) -> None:
+        await self._journal.set_aside(entry.pos, str(error))
+        self._emit(Unforwardable(entry.draft, str(error)))
 
     async def _bury(self, entry: Entry, fate: str) -> None:
         """Its key belongs to another message: it is kept without it, and never sent, for people to see."""

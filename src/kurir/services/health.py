@@ -216,7 +216,7 @@ def _spool_check(contents: Contents, now: float) -> Check:
     if contents.stuck:
         detail = f"{contents.stuck} messages that the store refuses"
         return Check(
-            "spool", False, detail, "See `kurir spool`: what it says of them; `kurir spool --forward` tries again."
+            "spool", False, detail, "See `kurir spool`: `--forward` tries them again, `--drop ID` gives one up."
         )
     if waiting:
         age = max(0.0, now - (contents.oldest_at or now))

@@ -41,8 +41,15 @@ class Loops:
         tries = iter((opening,))
         insist = Insistence(self._clock, self._emit, self._rng)
 
+        async def attempt() -> None:
+            try:
+                await (next(tries, None) or store.open())
+            except StoreError as error:
+                self.away = error
+                raise
+
         async def open_when_back() -> None:
-            await insist("open", lambda: next(tries, None) or store.open())
+            await insist("open", attempt)
             self._opened.set()
             self.away = None
 

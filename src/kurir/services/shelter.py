@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+from kurir.core.errors import InvalidMessage, StoreAway
 from kurir.core.message import FileRef
 from kurir.telegram.spool import Spool
 
@@ -31,11 +32,15 @@ class Shelter:
                 await self._kept.add(self._spool.path(sha256), name=sha256, max_bytes=NO_BOUND)
 
     async def bring_back(self, files: Iterable[FileRef]) -> None:
-        """Those that are here to where couriers look. Raises StoreAway while that is away."""
+        """Those that are here to where couriers look. Raises StoreError while that takes nothing, or they cannot be read."""
         for sha256 in _names(files):
-            if self._spool is not None and await self._kept.exists(sha256):
+            if self._spool is None or not await self._kept.exists(sha256):
+                continue
+            try:
                 await self._spool.add(self._kept.path(sha256), name=sha256, max_bytes=NO_BOUND)
-                await self._spool.publish([sha256])
+            except InvalidMessage as error:  # of the disk, not of the message
+                raise StoreAway(error.what, f"Let this process read {self._kept.folder}.") from error
+            await self._spool.publish([sha256])
 
     async def sweep(self, needed: set[str]) -> None:
         """Remove what no spooled message needs, except what came of late: its message may be on the way."""

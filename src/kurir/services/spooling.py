@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kurir.core.errors import InvalidSetting, StoreAway, StoreError
-from kurir.core.events import Event
+from kurir.core.errors import InvalidSetting, NotFound, StoreAway, StoreError
+from kurir.core.events import Altered, Event
 from kurir.ports import Clock, Store
 from kurir.stores.journal import Journal
 from kurir.stores.sqlite import SqliteStore
@@ -22,6 +22,7 @@ from .shelter import Shelter
 
 OTHERS = 30.0  # seconds that another process has to forward what it is forwarding
 LOOK_EVERY = 0.2  # seconds between looks at whether it has
+BUSY = ("another process forwards, and is not done yet", "Look again with `kurir spool`.")
 LAST_CHANCE = 1.0  # seconds in which what waits is forwarded at the end, if the store takes it
 
 
@@ -51,6 +52,7 @@ class Spooling:
     ) -> None:
         self.journal = journal
         self._clock = clock
+        self._emit = emit
         kept = Spool(journal.path.with_name(f"{journal.path.name}.files"))
         if isinstance(files, SharedSpool):
             files.shelter = kept
@@ -72,8 +74,31 @@ class Spooling:
         until = self._clock.now() + OTHERS
         while not await self._forwarding.drain() and self.journal.holds():
             if self._clock.now() >= until:
-                raise StoreAway("another process forwards, and is not done yet", "Look again with `kurir spool`.")
+                raise StoreAway(*BUSY)
             await self._clock.sleep(LOOK_EVERY)
+
+    async def drop(self, ids: Sequence[str]) -> None:
+        """Give messages of the journal up: all of them, or none. Needs no store. (One that a process was about to remove,
+        and died, is in the store already.) Raises NotFound, StoreAway while another process forwards."""
+        until = self._clock.now() + OTHERS
+        while not await self._dropped(tuple(dict.fromkeys(ids))):
+            if self._clock.now() >= until:
+                raise StoreAway(*BUSY)
+            await self._clock.sleep(LOOK_EVERY)
+
+    async def _dropped(self, ids: tuple[str, ...]) -> bool:
+        """False: another process forwards at the moment."""
+        with self.journal.forwarding() as ours:
+            if not ours:
+                return False
+            entries = await self.journal.find(ids)
+            if missing := set(ids) - {entry.draft.id for entry in entries}:
+                raise NotFound(f"message {min(missing)} is not in the spool {self.journal.path}", "See `kurir spool`.")
+            await self.journal.remove([entry.pos for entry in entries])
+        now = self._clock.now()
+        for entry in entries:
+            self._emit(Altered((entry.draft.id,), None, now, entry.draft.bot, "dropped from the spool"))
+        return True
 
     async def close(self) -> None:
         """After `run` was cancelled. A process that lives but shortly forwards here what waits, its own and others'."""
@@ -85,7 +110,13 @@ class Spooling:
 
     async def check_in_journal(self, id: str) -> None:
         """Raises StoreAway for a message that cannot be changed because it is not in the store yet."""
-        if self.journal.keeps() and await self.journal.find((id,)):
+        entries = await self.journal.find((id,)) if self.journal.keeps() else ()
+        for entry in entries:
+            if entry.stuck is not None:
+                raise StoreAway(
+                    f"message {id} is spooled, and the store does not take it: {entry.stuck}",
+                    f"`kurir spool --drop {id}` on that machine gives it up.",
+                )
             raise StoreAway(
                 f"message {id} is spooled: it can be changed once it is in the store",
                 "Ask again when the store is back.",

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from kurir.core.errors import StoreAway, StoreFull
+from kurir.core.errors import SchemaMismatch, StoreError
 from kurir.ports import BlobStore, Clock
 
 from .spool import GRACE, Blob, Source, Spool
@@ -52,8 +52,8 @@ class SharedSpool(Spool):
         blob = await super().add(source, name=name, max_bytes=max_bytes)
         try:
             await self.publish([blob.sha256])
-        except (StoreAway, StoreFull):
-            if self.shelter is None:
+        except StoreError as error:
+            if self.shelter is None or isinstance(error, SchemaMismatch):
                 raise
             await self.shelter.add(self.path(blob.sha256), name=name, max_bytes=max_bytes)
         return blob

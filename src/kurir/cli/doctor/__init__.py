@@ -10,7 +10,7 @@ from kurir.cli.loop import run
 from kurir.cli.terminal import console
 from kurir.telegram.redact import redact
 
-from . import machine, network, store
+from . import machine, network, spool, store
 from .finding import Finding, Level
 
 SIGNS = {Level.OK: ("ok     ", "green"), Level.WARNING: ("warning", "yellow"), Level.PROBLEM: ("problem", "bold red")}
@@ -55,6 +55,8 @@ async def _examine(app: App) -> list[Finding]:
     async for finding in network.check(app.settings):
         note(finding)
     async for finding in store.check(app.settings):
+        note(finding)
+    async for finding in spool.check(app.settings):
         note(finding)
     return findings
 

@@ -9,6 +9,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from kurir.app import Kurir
@@ -32,7 +33,7 @@ LARGEST_WAL = 256_000_000  # bytes; the store keeps it near 8 MB
 async def check(settings: Settings) -> AsyncIterator[Finding]:
     path = sqlite_path(settings.store)
     try:
-        async with Kurir(courier=False, settings=settings) as kurir:
+        async with Kurir(courier=False, settings=replace(settings, spool=None)) as kurir:
             stats = await kurir.stats()
             yield ok("store", _words(settings, stats))
             now = kurir.clock.now()
@@ -46,7 +47,7 @@ async def check(settings: Settings) -> AsyncIterator[Finding]:
         yield problem("store", error.what, error.remedy)
     if path is not None and path.exists():
         yield await asyncio.to_thread(_integrity, path)
-        for finding in _room(path):
+        for finding in room(path):
             yield finding
     folder = settings.files or (path.with_name(f"{path.name}.files") if path else None)
     if folder is not None:
@@ -100,7 +101,8 @@ def _integrity(path: Path) -> Finding:
     return ok("store", f"quick check passed ({short(time.perf_counter() - started)})")
 
 
-def _room(path: Path) -> Iterator[Finding]:
+def room(path: Path) -> Iterator[Finding]:
+    """On the disk of a SQLite file."""
     free = shutil.disk_usage(path.parent).free
     least, low = ROOM
     words = f"{free / 1e9:,.1f} GB free for {path}"

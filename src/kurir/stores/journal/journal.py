@@ -83,13 +83,13 @@ class Contents:
     messages: int = 0
     stuck: int = 0  # of them
     oldest_at: float | None = None  # Unix seconds: when the first of them was accepted
-    bytes: int = 0
+    bytes: int = 0  # with their files
     limit: int = LIMIT  # bytes
 
 
 class Journal:
-    """`limit`: bytes it may hold. `inline`: every step runs at once in the calling thread, for simulations that must
-    replay exactly; not for production. Errors: `StoreError` and its children."""
+    """`limit`: bytes it may hold, with the files of its messages. `inline`: every step runs at once in the calling thread,
+    for simulations that must replay exactly; not for production. Errors: `StoreError` and its children."""
 
     def __init__(self, path: Path | str, *, limit: int = LIMIT, inline: bool = False) -> None:
         self.path = Path(path)
@@ -160,6 +160,10 @@ class Journal:
         """Keep all drafts or none, behind what is there. Keys mean what they mean in the store, as far as the journal knows
         them. Raises KeyConflict, StoreFull, StoreAway."""
         return await self._writes().run(lambda tx: _add(tx, drafts, self.path, self.limit))
+
+    async def check_room(self, drafts: Sequence[Draft]) -> None:
+        """Raises StoreFull if `add` would now."""
+        await self._reads().read(lambda db: _check_room(db, _size(db, drafts), self.path, self.limit))
 
     def holds(self) -> bool:
         """Is anything to be forwarded, of whichever process? Costs microseconds, and a small read after a change."""
@@ -242,7 +246,7 @@ class Journal:
         """SHA-256 of all files that entries refer to."""
 
         def select(db: sqlite3.Connection) -> set[str]:
-            return {file.sha256 for (text,) in db.execute(Q["files"]) for file in load_files(text)}
+            return {sha256 for (sha256,) in db.execute(Q["files"])}
 
         return await self._reads().read(select)
 
@@ -282,9 +286,16 @@ def _add(tx: Transaction, drafts: Sequence[Draft], path: Path, limit: int) -> li
         if first[1] != draft.digest:
             raise KeyConflict(draft.key or "", first[0])
         answers.append(Accepted(first[0], State.WAITING, True, spooled=True))
-    _check_room(tx.db, sum(len(draft.params) + OVERHEAD for draft in fresh), path, limit)
+    _check_room(tx.db, _size(tx.db, fresh), path, limit)
     tx.db.executemany(Q["insert"], [_row(draft) for draft in fresh])
     return answers
+
+
+def _size(db: sqlite3.Connection, drafts: Sequence[Draft]) -> int:
+    """Bytes that these would take, about; files that are here already take no more."""
+    files = {file.sha256: file.size for draft in drafts for file in draft.files}
+    new = (size for sha256, size in files.items() if db.execute(Q["has_file"], (sha256,)).fetchone() is None)
+    return sum(len(draft.params) + OVERHEAD for draft in drafts) + sum(new)
 
 
 def _check_room(db: sqlite3.Connection, more: int, path: Path, limit: int) -> None:
@@ -296,11 +307,11 @@ def _check_room(db: sqlite3.Connection, more: int, path: Path, limit: int) -> No
 
 
 def _used(db: sqlite3.Connection) -> int:
-    """Bytes."""
+    """Bytes, of messages and their files."""
     pages, free, size = (
         db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
     )
-    used: int = (pages - free) * size
+    used: int = (pages - free) * size + db.execute(Q["file_bytes"]).fetchone()[0]
     return used
 
 

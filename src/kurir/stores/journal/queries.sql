@@ -31,7 +31,13 @@ UPDATE entry SET stuck = ? WHERE pos = ?
 UPDATE entry SET stuck = NULL WHERE stuck IS NOT NULL
 
 -- name: files
-SELECT DISTINCT files FROM entry WHERE files IS NOT NULL
+SELECT sha256 FROM file
+
+-- name: file_bytes
+SELECT coalesce(sum(size), 0) FROM file
+
+-- name: has_file
+SELECT 1 FROM file WHERE sha256 = ?
 
 -- name: count
 SELECT count(*) FROM entry

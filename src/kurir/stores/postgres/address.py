@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from kurir.core.errors import InvalidSetting
 
+_PORTS = re.compile(r"(?:(?:\[[^\]]*\]|[^,:\[\]]*)(?::\d*)?(?:,|$))*")  # of one host or several
 _SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 FIELD = "KURIR_STORE"
 
@@ -32,7 +33,18 @@ def parse(url: str) -> Address:
     except ValueError:
         raise InvalidSetting(FIELD, "is not a URL", "Write postgresql://user:password@host:5432/database") from None
     if parts.scheme not in ("postgresql", "postgres"):
-        raise InvalidSetting(FIELD, f"has scheme {parts.scheme!r}", "Write postgresql://...")
+        raise InvalidSetting(FIELD, "has another scheme", "Write postgresql://...")
+    if (
+        parts.fragment
+        or "@" in parts.path
+        or "@" in parts.query
+        or not _PORTS.fullmatch(parts.netloc.rpartition("@")[2])
+    ):
+        raise InvalidSetting(  # a password with a sign that means something in URLs would be taken for something else
+            FIELD,
+            "cannot be told apart into user, password, host and path",
+            "Write / as %2F, # as %23, ? as %3F, @ as %40 and : as %3A in the password and the user's name.",
+        )
     ours = {name: value for name, value in query if name in ("schema", "pool", "timeout")}
     theirs = [(name, value) for name, value in query if name not in ours]
     schema = ours.get("schema", "kurir")

@@ -53,6 +53,7 @@ class Engine:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._learning = asyncio.get_running_loop().create_task(self._learn())
         self._fold_at = 0.0
+        self._closing = False
         self._folds = 0
         self.hints.start()
 
@@ -62,6 +63,7 @@ class Engine:
 
     async def close(self) -> None:
         """Finish what was handed over; release everything."""
+        self._closing = True
         while self._tasks:
             await asyncio.wait(list(self._tasks))
         self._learning.cancel()
@@ -138,8 +140,12 @@ class Engine:
             self._in_background(self._fold(tidy=self._folds % TIDY_EVERY == 0))
 
     async def _fold(self, *, tidy: bool) -> None:
+        """Until little is left, a step at a time."""
+        sql = self.sql("SELECT kurir.fold($1::int4, $2)")
+        folded = FOLD_ROWS
         with contextlib.suppress(Away, KurirError):  # the next one does it
-            await self._pool.run(lambda db: db.execute(self.sql("SELECT kurir.fold($1::int4, $2)"), FOLD_ROWS, tidy))
+            while folded == FOLD_ROWS and not self._closing:
+                folded = await self._pool.run(lambda db: db.fetchval(sql, FOLD_ROWS, tidy))
 
     def _in_background(self, work: Awaitable[Any]) -> None:
         task = asyncio.ensure_future(work)
