@@ -161,3 +161,10 @@ async def test_counts_stay_true(post: Post) -> None:
     await post.submit(*(edit(f"e{n}") for n in range(3)))
     stats = await post.stats()
     assert (stats.waiting, stats.cancelled, stats.lanes) == (1, 2, 1)
+
+
+async def test_one_superseded_in_its_own_batch_is_answered_as_it_was_accepted(post: Post) -> None:
+    await post.submit(edit("e0"))
+    first, second = await post.submit(edit("e1"), edit("e2"), at=1)
+    assert (first.state, first.replaces, second.state, second.replaces) == (State.WAITING, "e0", State.WAITING, "e1")
+    assert [await post.state(id) for id in ("e0", "e1", "e2")] == [State.CANCELLED, State.CANCELLED, State.WAITING]

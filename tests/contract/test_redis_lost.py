@@ -12,6 +12,7 @@ import pytest
 from kurir.core.errors import StoreAway
 from kurir.core.message import FileRef, State
 from kurir.ports import Cancel, Query, Requeue, Settlement
+from kurir.stores import breaker
 from kurir.stores.redis import RedisStore, link
 from tests.servers import first_redis, shared
 
@@ -232,6 +233,48 @@ async def test_a_later_claim_tells_what_the_lost_ones_took(post: Post, cutter: C
     told = [*ids(await post.claim(1, limit=3)), *ids(await post.claim(1, limit=3))]
     assert sorted(told) == ["a", "b", "c", "d", "e"]
     assert ids(await post.claim(2)) == []
+
+
+@pytest.mark.usefixtures("no_patience")
+async def test_a_claim_is_told_however_many_failed_after_it(
+    post: Post, store: RedisStore, cutter: Cutter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaker, "OPENS_AFTER", 1000)
+    await post.submit(draft("a", "a"), draft("b", "b"))
+    cutter.lose = 1
+    with pytest.raises(StoreAway):
+        await post.claim(limit=1)
+    cutter.lose = 1000
+    for _ in range(120):
+        with pytest.raises(StoreAway):
+            await post.claim(limit=1)
+    cutter.lose = 0
+    assert sorted([*ids(await post.claim(1, limit=1)), *ids(await post.claim(1, limit=1))]) == ["a", "b"]
+    assert ids(await post.claim(2)) == []
+
+
+async def test_a_call_that_the_breaker_kept_back_is_in_no_doubt(
+    post: Post, store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise StoreAway("the server is away")
+
+    await post.submit(draft("a", "a"))
+    with monkeypatch.context() as patch:
+        patch.setattr(store.link, "_insist", away)
+        for _ in range(3):
+            with pytest.raises(StoreAway):
+                await post.claim()
+        for _ in range(100):
+            with pytest.raises(link.Unsent):
+                await post.claim()
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                assert ids(await post.claim()) == ["a"]
+                break
+            except StoreAway:
+                await asyncio.sleep(0.05)
 
 
 @pytest.mark.usefixtures("no_patience")

@@ -6,24 +6,28 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import pytest
+from redis import exceptions as errors
 
-from kurir.core.errors import InvalidSetting, SchemaMismatch, StoreError, StoreFull
+from kurir.core.errors import InvalidSetting, SchemaMismatch, StoreAway, StoreError, StoreFull
 from kurir.core.ids import make_id
 from kurir.core.message import Draft, Priority, State
 from kurir.ports import Cancel, LaneQuery, Query
 from kurir.stores.redis import RedisStore
-from tests.servers import RedisServer, first_redis, redis_engines, shared
+from kurir.stores.redis.troubles import translate
+from tests.servers import Engine, RedisServer, first_redis, redis_engines, shared
 
 from .steps import BOT, Post, T, call, draft, ids
 
 
 @contextmanager
-def served(**options: str) -> Iterator[RedisServer]:
-    """A server of its own, set up so. (`_` is `-`.)"""
-    newest = redis_engines()[-1]
-    with RedisServer(newest, options={name.replace("_", "-"): value for name, value in options.items()}) as server:
+def served(engine: Engine | None = None, **options: str) -> Iterator[RedisServer]:
+    """A server of its own, the newest there is, set up so. (`_` is `-`.)"""
+    with RedisServer(
+        engine or redis_engines()[-1], options={name.replace("_", "-"): value for name, value in options.items()}
+    ) as server:
         yield server
 
 
@@ -69,9 +73,10 @@ def broadcast(n: int, *, lanes: int) -> list[Draft]:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("engine", redis_engines(), ids=lambda engine: engine.name)
 @pytest.mark.parametrize("lanes", [30_000, 1])
-async def test_a_waiting_message_of_400_bytes_takes_1000_bytes_at_most(lanes: int) -> None:
-    with served() as server:
+async def test_a_waiting_message_of_400_bytes_takes_1000_bytes_at_most(lanes: int, engine: Engine) -> None:
+    with served(engine) as server:
         async with opened(server.url) as store:
             with server.client() as client:
                 drafts = broadcast(30_000, lanes=lanes)
@@ -105,7 +110,51 @@ async def test_nothing_is_left_of_what_was_purged(store: RedisStore) -> None:
     await store.prune(T + 1e6, T + 1e7)
     keys = await store.link.command("KEYS", f"{store.keyspace.prefix}:{{{BOT}}}:*")
     lasting = [key.decode() for key in keys if await store.link.command("TTL", key) < 0]
-    assert sorted(key.rpartition("}:")[2] for key in lasting) == ["b", "h", "y"]  # the bot, its last minute, its days
+    assert sorted(key.rpartition("}:")[2] for key in lasting) == [
+        "b",
+        "h",
+        "y",
+        "yz",
+    ]  # the bot, its last minute, its days
+
+
+# ---------------------------------------------------------------- long lanes
+
+
+async def test_a_suppression_ends_a_long_lane_in_steps_and_others_have_their_turns(store: RedisStore) -> None:
+    post = Post(store)
+    await post.take()
+    for first in range(0, 5000, 1000):
+        await post.submit(*(draft(f"m{n}", due=n % 2 * 50 or None) for n in range(first, first + 1000)))
+    claim = await post.one()
+    steps: list[str] = []
+    run = store.link.run
+
+    async def watched(name: str, *args: Any, **more: Any) -> Any:
+        steps.append(name)
+        return await run(name, *args, **more)
+
+    store.link.run = watched  # type: ignore[method-assign]
+    assert await post.settle(claim, State.DEAD, 4, reason="Forbidden", suppress="blocked")
+    assert steps == ["settle", *["end_suppressed"] * 4]
+    stats = await post.stats()
+    assert (stats.waiting, stats.lanes, stats.dead) == (0, 0, 5000)
+    assert (await post.record("m4999")).reason == "suppressed: blocked"
+
+
+async def test_what_concerns_one_message_of_telegrams_may_be_much(store: RedisStore) -> None:
+    """A thousand edits of one message that do not collapse cost what a thousand others cost."""
+    post = Post(store)
+    await post.take()
+    for first in range(0, 5000, 1000):
+        drafts = (
+            draft(f"m{n}", method="editMessageText", target="5:editMessageText") for n in range(first, first + 1000)
+        )
+        async with asyncio.timeout(5):
+            await post.submit(*drafts)
+    async with asyncio.timeout(5):
+        await store.suppress(BOT, "a", "blocked", T)
+    assert (await post.stats()).dead == 5000
 
 
 # ---------------------------------------------------------------- scripts
@@ -174,9 +223,8 @@ async def test_a_server_that_hides_its_settings_is_said_to_hide_them() -> None:
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-random", "volatile-ttl"])
 async def test_a_server_that_removes_keys_is_refused(policy: str) -> None:
-    with served(maxmemory="100mb", maxmemory_policy=policy) as server:
-        with pytest.raises(InvalidSetting) as refusal:
-            await RedisStore(server.url).open()
+    with served(maxmemory="100mb", maxmemory_policy=policy) as server, pytest.raises(InvalidSetting) as refusal:
+        await RedisStore(server.url).open()
     assert policy in str(refusal.value)
     assert "noeviction" in refusal.value.remedy
 
@@ -200,9 +248,8 @@ async def test_with_wait_aof_what_is_accepted_is_on_disk_though_the_server_flush
 
 
 async def test_wait_aof_without_a_log_is_refused() -> None:
-    with served(appendonly="no") as server:
-        with pytest.raises(InvalidSetting, match="wait_aof"):
-            await RedisStore(f"{server.url}?wait_aof=1").open()
+    with served(appendonly="no") as server, pytest.raises(InvalidSetting, match="wait_aof"):
+        await RedisStore(f"{server.url}?wait_aof=1").open()
 
 
 async def test_the_figures_say_which_server_it_is(store: RedisStore) -> None:
@@ -217,18 +264,20 @@ async def test_the_figures_say_which_server_it_is(store: RedisStore) -> None:
 # ---------------------------------------------------------------- no room
 
 
-async def test_without_memory_a_submit_is_refused_whole_and_what_is_there_is_still_sent() -> None:
-    with served(maxmemory="6mb") as server:
+@pytest.mark.parametrize("engine", redis_engines(), ids=lambda engine: engine.name)
+async def test_without_memory_a_submit_is_refused_whole_and_what_is_there_is_still_sent(engine: Engine) -> None:
+    with served(engine, maxmemory="6mb") as server:
         async with opened(server.url) as store:
             post = Post(store)
             await post.take()
-            kept = 0
-            with pytest.raises(StoreFull) as full:
-                while True:
-                    batch = [draft(f"{kept + n}", f"{kept + n}", params=b"x" * 2000) for n in range(50)]
-                    await post.submit(*batch)
+            kept, full = 0, None
+            while full is None:
+                try:
+                    await post.submit(*(draft(f"{kept + n}", f"{kept + n}", params=b"x" * 2000) for n in range(50)))
                     kept += 50
-            assert "maxmemory" in full.value.remedy
+                except StoreFull as error:
+                    full = error
+            assert "maxmemory" in full.remedy
             assert len((await store.find(Query(limit=1000, oldest_first=True))).items) == min(kept, 1000)
             assert (await post.stats()).waiting == kept
             await post.take(at=1)
@@ -258,6 +307,20 @@ async def test_users_and_passwords_may_have_any_sign() -> None:
         host = server.url.partition("//")[2]
         async with opened(f"redis://ann:p%40ss%3Aw%2Frd@{host}") as store:
             await store.submit([draft("1")], T)
+
+
+@pytest.mark.parametrize("sign", "/#?")
+def test_an_url_whose_password_is_not_escaped_is_refused_and_not_shown(sign: str) -> None:
+    for url in (
+        f"redis://ann:s3{sign}cret@host:6379/0",
+        f"rediss://:s3{sign}cret@host",
+        f"unix://:s3{sign}cret@/socket",
+    ):
+        with pytest.raises(InvalidSetting) as refusal:
+            RedisStore(url)
+        for part in ("s3", "cret"):
+            assert part not in f"{refusal.value!r} {refusal.value}"
+        assert "%2F" in refusal.value.remedy
 
 
 @pytest.mark.parametrize("user", ["ann:p%40ss-secret", ":s3cret-pass", "nobody:s3cret-pass"])
@@ -363,3 +426,36 @@ async def test_an_attempt_of_another_minute_is_not_told() -> None:
             await post.settle(two, at=70, attempt=call(70))
             await post.leave(70)
             assert (await post.take("successor", at=71)).recent == (("b", T + 70),)
+
+
+# ---------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    ("error", "meant"),
+    [
+        (errors.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), StoreFull),
+        (
+            errors.ResponseError(
+                "Error running script (call to f_0d1): @user_script:57: @user_script: 57: -OOM command not allowed"
+            ),
+            StoreFull,
+        ),
+        (errors.ResponseError("MISCONF Errors writing to the AOF file: No space left on device"), StoreFull),
+        (errors.BusyLoadingError("Redis is loading the dataset in memory"), StoreAway),
+        (errors.ReadOnlyError("You can't write against a read only replica."), StoreAway),
+        (errors.ResponseError("Error running script: @user_script: 9: -READONLY You can't write"), StoreAway),
+        (errors.ClusterDownError("The cluster is down"), StoreAway),
+        (errors.MasterDownError("Link with MASTER is down"), StoreAway),
+        (errors.ResponseError("NOREPLICAS Not enough good replicas to write."), StoreAway),
+        (errors.ConnectionError("Connection closed by server."), StoreAway),
+        (errors.TimeoutError("Timeout reading from socket"), StoreAway),
+        (ConnectionResetError("reset"), StoreAway),
+        (errors.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"), StoreError),
+    ],
+)
+def test_what_goes_wrong_with_the_server_is_said_in_our_words(error: Exception, meant: type[StoreError]) -> None:
+    told = translate(error, "redis://host")
+    assert type(told) is meant
+    assert told.remedy
+    assert "redis://host" in told.what

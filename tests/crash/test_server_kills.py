@@ -89,7 +89,7 @@ async def test_twenty_kills_of_the_server_lose_nothing(bots: World, engine: Engi
     with private(engine) as server:
         async with (
             SimulatorServer(bots) as telegram,
-            workers(server.url, telegram.url, tmp_path, total, 80) as programs,
+            workers(server.url, telegram.url, tmp_path, total, 100) as programs,
         ):
             for _ in range(20):
                 await asyncio.sleep(rng.uniform(0.2, 2.0))
@@ -100,11 +100,11 @@ async def test_twenty_kills_of_the_server_lose_nothing(bots: World, engine: Engi
 
 
 async def test_kills_of_the_server_and_of_workers_lose_nothing(bots: World, engine: Engine, tmp_path: Path) -> None:
-    total, kills, rng = 1500, 8, random.Random(8)
+    total, kills, rng = 1000, 6, random.Random(8)
     with private(engine) as server:
         async with (
             SimulatorServer(bots) as telegram,
-            workers(server.url, telegram.url, tmp_path, total, 80) as programs,
+            workers(server.url, telegram.url, tmp_path, total, 100) as programs,
         ):
             for _ in range(kills):
                 await asyncio.sleep(rng.uniform(0.1, 1.0))

@@ -10,7 +10,7 @@ from .scenario import draw
 
 SEEDS = 200
 BLOCK = 10
-ON_SERVERS = (*range(16), 29, 43, 75, 121, 386)  # the first, and some that have found something
+ON_SERVERS = (*range(9), 29, 43, 121)  # the first, and some that have found something
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, BLOCK))

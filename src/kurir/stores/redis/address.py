@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from kurir.core.errors import InvalidSetting
 
@@ -33,7 +33,8 @@ def parse(url: str) -> Address:
     """Raises InvalidSetting for what is no URL of a Redis server."""
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES:
-        raise _wrong(f"{parts.scheme}:// is no Redis URL", "Use redis://, rediss:// (TLS) or unix://.")
+        raise _wrong("its scheme is none of a Redis server's", "Use redis://, rediss:// (TLS) or unix://.")
+    _refuse_torn(parts)
     ours: dict[str, Any] = {}
     theirs = []
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
@@ -45,6 +46,26 @@ def parse(url: str) -> Address:
         raise _wrong("names no socket", "Write unix:///path/of/the.socket.")
     shown = f"{parts.scheme}://{_host(parts.netloc)}{unquote(parts.path)}"
     return Address(urlunsplit(parts._replace(query=urlencode(theirs))), shown, **ours)
+
+
+def _refuse_torn(parts: SplitResult) -> None:
+    """A password with a sign that means something in URLs would be taken for something else, and shown."""
+    torn = bool(parts.fragment)
+    if parts.scheme == "unix":
+        torn = torn or (parts.netloc != "" and not parts.netloc.endswith("@"))
+    else:
+        torn = torn or "@" in parts.path or "@" in parts.query or not _has_port(parts)
+    if torn:
+        remedy = "Write / as %2F, # as %23, ? as %3F, @ as %40 and : as %3A in the password and the user's name."
+        raise _wrong("it cannot be told where user, password, host and path begin and end", remedy)
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """The port is a number, or there is none."""
+    try:
+        return parts.port is None or parts.port >= 0
+    except ValueError:
+        return False
 
 
 def _host(netloc: str) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Hashable
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
 from typing import Any, TypeVar
 
 from kurir.core.errors import StoreAway
 
+from .days import day_of
 from .keyspace import Keyspace
 from .link import Link
 from .lost import Lost
 
 T = TypeVar("T")
+AT_ONCE = 50  # bots that one call looks at, at most
 
 
 class Calls:
@@ -36,6 +39,18 @@ class Calls:
         """A script that changes nothing, about one bot."""
         words = (self.keys.base, "", bot, *args)
         return await self.link.run(name, [self.keys.of_bot(bot, "b")], words, writes=False)
+
+    async def look_at_all(self, name: str, bots: Sequence[int], *args: Any) -> list[Any]:
+        """The same about several bots: an answer for each. Outside a cluster, many of them in one call."""
+        many = 1 if self.cluster else AT_ONCE
+        groups = [bots[start : start + many] for start in range(0, len(bots), many)]
+        calls = (self._look_at(name, group, *args) for group in groups)
+        return [answer for answers in await asyncio.gather(*calls) for answer in answers]
+
+    async def _look_at(self, name: str, bots: Sequence[int], *args: Any) -> list[Any]:
+        words = (self.keys.base, "", ",".join(map(str, bots)), *args)
+        answers: list[Any] = await self.link.run(name, self._of(bots), words, writes=False)
+        return answers
 
     async def run(self, name: str, bots: Collection[int], *args: Any, again: tuple[Any, ...] = ()) -> Any:
         """A script that changes something: in a cluster, of one bot. `again`: as in `Link.run`."""
@@ -80,6 +95,11 @@ class Calls:
             await self.link.command("SADD", self.keys.bots, *new)
             self._noted |= new
         return ""
+
+    async def end_suppressed(self, bot: int, chat: str, now: float) -> None:
+        """What waits for a suppressed chat ends, step by step, so that others get their turns in between."""
+        while await self.run("end_suppressed", [bot], bot, chat, repr(now), day_of(now)):
+            pass
 
     async def once(self, name: Hashable, call: Callable[[int], Awaitable[T]]) -> T:
         """A call that the script carries out once, by its number: that of the same call before, if its answer was lost."""

@@ -12,10 +12,10 @@ from kurir.core.message import Claim
 from kurir.ports import Claimed, Lease, Roll, Worker
 
 from .calls import Calls
+from .doubts import Doubts
+from .link import Unsent
 from .packing import claim_of
 from .reads import Reads
-
-MOST_LOST = 50  # calls with lost answers that are remembered of a lease
 
 
 class Claims:
@@ -26,6 +26,7 @@ class Claims:
         self._reads = reads
         self._own = int(own_clock)
         self._held: dict[str, set[int]] = {}
+        self._doubts = Doubts()
 
     # ---------------------------------------------------------------- lease
 
@@ -72,9 +73,8 @@ class Claims:
         return Roll(tuple(sorted(workers, key=lambda worker: worker.holder)), await self._holders(float(at)))
 
     async def _holders(self, now: float) -> dict[int, str]:
-        command, keys = self._calls.link.command, self._calls.keys
         bots = await self._reads.bots()
-        rows = await asyncio.gather(*(command("HMGET", keys.of_bot(bot, "b"), "holder", "until") for bot in bots))
+        rows = await self._calls.look_at_all("holders", bots)
         return {
             bot: holder.decode()
             for bot, (holder, end) in zip(bots, rows, strict=True)
@@ -98,14 +98,18 @@ class Claims:
 
     async def _take(self, verb: str, lease: Lease, words: tuple[Any, ...]) -> Any:
         """What an earlier call took and could not tell is told by the next of the kind."""
-        lost, number = self._calls.lost, self._calls.lost.number()
-        name = (verb, lease.bot, lease.token)
-        before: tuple[int, ...] = lost.recall(name) or ()
+        doubts, number = self._doubts.of(verb, lease), self._calls.lost.number()
+        before = doubts.numbers()
         try:
-            return await self._calls.run(verb, [lease.bot], *words, number, *before, again=(number,))
-        except (StoreAway, asyncio.CancelledError):
-            lost.remember(name, (*before, number)[-MOST_LOST:])
+            answer = await self._calls.run(verb, [lease.bot], *words, number, *before, again=(number,))
+        except Unsent:
             raise
+        except (StoreAway, asyncio.CancelledError):
+            doubts.add(number)
+            raise
+        if not answer[-2]:  # nothing is left to be told
+            doubts.told(before)
+        return answer
 
 
 def _bots(told: bytes) -> tuple[int, ...]:

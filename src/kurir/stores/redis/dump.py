@@ -14,7 +14,7 @@ from kurir.ports import Chunk, Day, Row
 from .api_keys import ApiKeys
 from .calls import Calls
 from .msgpack import pack, unpack
-from .packing import CODES, dump_draft, record_of
+from .packing import CODES, dump_draft, record_of, standing_of
 from .reads import Reads
 
 WORK = 2048  # order numbers that one call looks at, at most
@@ -233,7 +233,7 @@ def _day_words(row: Day) -> list[Any]:
 def _message_row(bot: int, row: list[Any]) -> MessageRow:
     seq, chat, later, token, pos, raw, raw_standing = row
     record = record_of(bot, [seq, chat, 0, raw, raw_standing], with_attempts=True)
-    told, standing = unpack(raw), unpack(raw_standing) if raw_standing is not None else None
+    told, standing = unpack(raw), standing_of(raw_standing) if raw_standing is not None else None
     target, digest = told[_TARGET], told[_DIGEST]
     return MessageRow(
         seq=seq,

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from kurir.core.errors import StoreAway
+
 J = TypeVar("J")
 MOST = 1000  # messages of one shared call, unless a single one has more
 
@@ -41,11 +43,22 @@ class Gathering(Generic[J]):
         while self._task is not None and not self._task.done():
             await asyncio.wait([self._task])
 
+    def abandon(self) -> None:
+        """Nothing more is carried out; who waits is told so."""
+        if self._task is not None:
+            self._task.cancel()
+        for waiting in self._waiting:
+            if not waiting.answer.done():
+                waiting.answer.set_exception(StoreAway("the store is closed", "Open Kurir again, and try again."))
+        self._waiting.clear()
+
     async def _work(self) -> None:
         while self._waiting:
             shared = self._take()
             try:
                 answers = await self._send([waiting.job for waiting in shared])
+            except asyncio.CancelledError:
+                answers = [StoreAway("the store is closed", "Open Kurir again, and try again.")] * len(shared)
             except Exception as error:
                 answers = [error] * len(shared)
             for waiting, answer in zip(shared, answers, strict=True):

@@ -32,6 +32,7 @@ class Host:
         persistence.refuse_unfit(self._servers, address.shown, wait_aof=address.wait_aof, cluster=self._link.cluster)
         await self._agree_on_schema()
         await self.learn_time()
+        self._link.worked = True
         self._task = asyncio.create_task(self._keep_looking(), name="kurir-redis-host")
 
     async def close(self) -> None:

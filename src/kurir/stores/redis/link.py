@@ -30,6 +30,10 @@ IDLE = 15  # seconds after which a connection is tried out before it is used
 TROUBLES = (RedisError, OSError, TimeoutError)
 
 
+class Unsent(StoreAway):
+    """The store is away, and the call did not leave."""
+
+
 class Link:
     """One server, or one cluster of them.
 
@@ -44,6 +48,7 @@ class Link:
         self.commits = Commits()
         self.clock = ServerClock()
         self.breaker = Breaker(address.shown)
+        self.worked = False  # the server has let us do what we need
         self._client: Client | None = None
         self._room = asyncio.Semaphore(address.pool)
         self._calls: set[asyncio.Task[Any]] = set()
@@ -92,10 +97,12 @@ class Link:
         }
         return options if self.address.url.startswith("unix:") else {**options, "socket_keepalive": True}
 
-    async def close(self) -> None:
-        """Wait for the calls that are on their way, then disconnect."""
+    async def close(self, patience: float = 1.0) -> None:
+        """Wait up to `patience` seconds for the calls that are on their way, then disconnect."""
         if self._calls:
-            await asyncio.wait(self._calls)
+            await asyncio.wait(self._calls, timeout=patience)
+        for call in list(self._calls):
+            await stop(call)
         client, self._client = self._client, None
         await _closed(client)
 
@@ -112,10 +119,10 @@ class Link:
             if isinstance(client, RedisCluster):
                 nodes = client.get_primaries()
                 return [await client.execute_command(*words, target_nodes=node) for node in nodes]
-            answer: Any = await client.execute_command(*words)
+            answer: Any = await client.execute_command(*words)  # type: ignore[no-untyped-call]
             return [answer]
 
-        return await self._passing(call)
+        return await self._passing(call, needed=False)
 
     async def run(
         self, name: str, keys: Sequence[str], args: Sequence[Any], *, writes: bool = True, again: Sequence[Any] = ()
@@ -159,8 +166,9 @@ class Link:
 
     # ---------------------------------------------------------------- trying again
 
-    async def _passing(self, call: Callable[[Client], Awaitable[T]]) -> T:
-        work = asyncio.create_task(self._pass(call))
+    async def _passing(self, call: Callable[[Client], Awaitable[T]], *, needed: bool = True) -> T:
+        """`needed`: without the right to do this, nothing goes."""
+        work = asyncio.create_task(self._pass(call, needed))
         self._calls.add(work)
         work.add_done_callback(self._done)
         return await asyncio.shield(work)
@@ -170,20 +178,27 @@ class Link:
         if not work.cancelled():
             work.exception()  # its caller, if there is one still, is told
 
-    async def _pass(self, call: Callable[[Client], Awaitable[T]]) -> T:
+    async def _pass(self, call: Callable[[Client], Awaitable[T]], needed: bool) -> T:
         if self._client is None:
-            raise StoreAway(f"{self.address.shown} is not open", "Use Kurir inside its `async with`.")
-        async with self.breaker.passing():
-            return await self._insist(self._client, call)
+            raise Unsent(f"{self.address.shown} is not open", "Use Kurir inside its `async with`.")
+        sent = False
+        try:
+            async with self.breaker.passing():
+                sent = True
+                return await self._insist(self._client, call, needed)
+        except StoreAway as error:
+            if sent:
+                raise
+            raise Unsent(error.what, error.remedy) from None
 
-    async def _insist(self, client: Client, call: Callable[[Client], Awaitable[T]]) -> T:
+    async def _insist(self, client: Client, call: Callable[[Client], Awaitable[T]], needed: bool) -> T:
         pauses = iter(PAUSES)
         end = time.monotonic() + PATIENCE
         while True:
             try:
                 return await self._timed(call(client))
             except TROUBLES as error:
-                trouble = translate(error, self.address.shown)
+                trouble = translate(error, self.address.shown, worked=needed and self.worked)
             if not isinstance(trouble, StoreAway):
                 raise trouble
             await self._drop_idle(client)

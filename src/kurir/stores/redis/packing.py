@@ -111,11 +111,16 @@ def _files(rows: Any) -> tuple[FileRef, ...]:
 _UNTOUCHED: list[Any] = [0, None, None, None, None, 0, 0, 0, 0, None, None, None, None, None]
 
 
+def standing_of(raw: bytes) -> list[Any]:
+    """How a message stands. What is not there is told as false, which is never a value."""
+    return [None if value is False else value for value in unpack(raw)]
+
+
 def claim_of(bot: int, token: int, row: list[Any]) -> Claim:
     """A claim as `claim` and `adopt` answer it."""
     seq, lane, chat, suppressed, raw, raw_standing, file_ids = row
     id, _, method, prio, accepted_at, due_at, expires_at, _, _, _, _, files, options, _, params = unpack(raw)
-    standing = unpack(raw_standing) if raw_standing is not None else _UNTOUCHED
+    standing = standing_of(raw_standing) if raw_standing is not None else _UNTOUCHED
     _, _, _, _, _, tries, doubts, crashes, calls, _, requeued_at, *_ = standing
     known = {
         (sha256.decode(), kind.decode()): file_id.decode()
@@ -154,7 +159,7 @@ def record_of(bot: int, row: list[Any], with_attempts: bool) -> Record:
     if raw_standing is None:
         standing = [*_UNTOUCHED[:2], due_at, *_UNTOUCHED[3:]]
     else:
-        standing = unpack(raw_standing)
+        standing = standing_of(raw_standing)
     state, _, due, ended, reason, tries, doubts, crashes, _, by, requeued, result, log, _ = standing
     return Record(
         id=id.decode(),

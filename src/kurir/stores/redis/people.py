@@ -69,7 +69,9 @@ class People:
 
     async def suppress(self, bot: int, chat: str, why: str | None, now: float) -> None:
         """See `ports.Store.suppress`."""
-        await self._calls.numbered("suppress", bot, chat, int(why is not None), why or "", repr(now), day_of(now))
+        words = (chat, int(why is not None), why or "", repr(now), day_of(now))
+        if await self._calls.numbered("suppress", bot, *words):
+            await self._calls.end_suppressed(bot, chat, now)
 
     # ---------------------------------------------------------------- prune
 
@@ -77,10 +79,10 @@ class People:
         """See `ports.Store.prune`. What is oldest is looked for first, in all bots, and then removed bot by bot."""
         bots = await self._reads.bots()
         bounds = (repr(before), repr(min(before, now - KEY_LIFE)))
-        looks = (self._calls.look("prunable", bot, *bounds, limit, repr(lift_before)) for bot in bots)
+        looks = await self._calls.look_at_all("prunable", bots, *bounds, limit, repr(lift_before))
         ended: list[tuple[float, int, int]] = []
         busy = set()
-        for bot, (found, lifts) in zip(bots, await asyncio.gather(*looks), strict=True):
+        for bot, (found, lifts) in zip(bots, looks, strict=True):
             ended += ((float(at), int(seq), bot) for seq, at in zip(found[::2], found[1::2], strict=True))
             if lifts:
                 busy.add(bot)

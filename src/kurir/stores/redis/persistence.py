@@ -95,7 +95,9 @@ def durability(server: Server, *, wait_aof: bool) -> str:
 
 def _of_log(server: Server, wait_aof: bool) -> str:
     if server.appendfsync == "always" and not server.pauses_fsync:
-        return "What was accepted is on the server's disk (appendfsync always): a crash or a loss of power costs nothing."
+        return (
+            "What was accepted is on the server's disk (appendfsync always): a crash or a loss of power costs nothing."
+        )
     if wait_aof:
         return "What was accepted is on the server's disk (WAITAOF): a crash or a loss of power costs nothing."
     kept = "A crash of the server's process costs nothing, a loss of power there"
@@ -117,9 +119,12 @@ def warnings(server: Server, *, wait_aof: bool) -> list[str]:
     if not safe:
         told.append(f"{durability(server, wait_aof=wait_aof)} {_remedy(server)}")
     if server.policy != NO_EVICTION:
-        told.append(
-            f"maxmemory-policy is {server.policy}: with a maxmemory, the server would remove messages. Set {NO_EVICTION}."
+        when = (
+            "removes messages when its memory is full"
+            if server.maxmemory
+            else "would remove messages under a maxmemory"
         )
+        told.append(f"The server {when} (maxmemory-policy {server.policy}). Set maxmemory-policy {NO_EVICTION} there.")
     if server.replicas:
         told.append(
             "A replica that takes over lacks what had not reached it: the last moments before a failover are lost."

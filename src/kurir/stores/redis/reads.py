@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
@@ -10,15 +9,14 @@ from typing import Any, TypeVar
 import orjson
 
 from kurir.core.errors import InvalidMessage
-from kurir.core.message import State
 from kurir.ports import BotStats, Day, Lane, LanePage, LaneQuery, Page, Query
 
 from .calls import Calls
 from .packing import CODES, lane_of, record_of
 
 MAX_PAGE = 1000
-WORK = 2048  # order numbers that one call looks at, at most
-_COUNTS = ("waiting", "delivered", "dead", "cancelled", "expired", "lanes", "fenced")
+WORK = 2048  # order numbers that one call looks at, at most ...
+LEAST_WORK = 128  # ... and of each bot, where it looks at several
 Row = list[Any]  # begins with a number
 T = TypeVar("T")
 
@@ -49,13 +47,10 @@ class Reads:
         told = orjson.dumps(conditions(query))
         size = max(10, limit // max(1, len(bots)) + 1) if len(bots) > 1 else limit
 
-        def walk(bot: int) -> AsyncIterator[Row]:
-            async def piece(place: Any) -> Any:
-                return await self._calls.look("walk", bot, told, size, "" if place is None else place, WORK)
+        async def piece(its: Sequence[int], place: Any, work: int) -> list[Any]:
+            return await self._calls.look_at_all("walk", its, told, size, "" if place is None else place, work)
 
-            return _rows(piece, start)
-
-        return await _merged({bot: walk(bot) for bot in bots}, limit, 1 if query.oldest_first else -1)
+        return await _merged(bots, piece, start, limit, -1 if not query.oldest_first else 1)
 
     # ---------------------------------------------------------------- lanes
 
@@ -67,18 +62,15 @@ class Reads:
         if query.chat is not None:
             return await self._named(query.chat, [bot for bot in bots if after is None or bot > after], flags, limit)
 
-        def walk(bot: int) -> AsyncIterator[Row]:
-            async def piece(place: Any) -> Any:
-                return await self._calls.look("lanes_from", bot, *flags, limit + 1, place, WORK)
+        async def piece(its: Sequence[int], place: Any, work: int) -> list[Any]:
+            return await self._calls.look_at_all("lanes_from", its, *flags, limit + 1, place, work)
 
-            return _rows(piece, 0 if after is None else after + 1)
-
-        rows = await _merged({bot: walk(bot) for bot in bots}, limit + 1, 1)
+        rows = await _merged(bots, piece, 0 if after is None else after + 1, limit + 1, 1)
         items = tuple(lane_of(bot, row) for bot, row in rows[:limit])
         return LanePage(items, str(rows[limit - 1][1][0]) if items and len(rows) > limit else None)
 
     async def _named(self, chat: str, bots: Sequence[int], flags: tuple[int, int], limit: int) -> LanePage:
-        answers = await asyncio.gather(*(self._calls.look("lane", bot, chat, *flags) for bot in bots))
+        answers = await self._calls.look_at_all("lane", bots, chat, *flags)
         found = []
         for bot, answer in zip(bots, answers, strict=True):
             if isinstance(answer, bytes):
@@ -93,36 +85,37 @@ class Reads:
     async def stats(self, bot: int | None, most_days: int) -> tuple[tuple[BotStats, ...], tuple[Day, ...]]:
         """See `ports.Store.stats`."""
         bots = await self.bots()
-        answers = await asyncio.gather(*(self._calls.look("stats", id) for id in bots))
+        answers = await self._calls.look_at_all("stats", bots, most_days)
         rows = dict(zip(bots, answers, strict=True))
         shown = tuple(_stats_of(id, *row[:3]) for id, row in rows.items() if bot in (None, id))
-        days: dict[tuple[str, int], dict[int, int]] = {}
-        for id, row in rows.items():
-            for field, n in zip(row[3][::2], row[3][1::2], strict=True):
-                day, _, code = field.decode().rpartition(":")
-                days.setdefault((day, id), {})[int(code)] = int(n)
-        last = sorted({day for day, _ in days})[-most_days:] if most_days > 0 else []
-        codes = [CODES[state] for state in (State.DELIVERED, State.DEAD, State.CANCELLED, State.EXPIRED)]
-        told = tuple(
-            Day(id, day, *(ended.get(code, 0) for code in codes))
-            for (day, id), ended in sorted(days.items())
-            if day in last and bot in (None, id)
-        )
-        return shown, told
+        days = [
+            Day(id, day.decode(), *(int(n) for n in counts))
+            for id, row in rows.items()
+            for day, *counts in zip(*(row[3][place::5] for place in range(5)), strict=True)
+        ]
+        last = sorted({day.day for day in days})[-most_days:] if most_days > 0 else []
+        told = (day for day in days if day.day in last and bot in (None, day.bot))
+        return shown, tuple(sorted(told, key=lambda day: (day.day, day.bot)))
 
 
-def _stats_of(bot: int, pairs: list[bytes], flying: int, oldest: bytes) -> BotStats:
-    row = {name.decode(): value for name, value in zip(pairs[::2], pairs[1::2], strict=True)}
-    holder, why = row.get("holder"), row.get("why")
+def _stats_of(bot: int, row: list[bytes | None], flying: int, oldest: bytes) -> BotStats:
+    waiting, delivered, dead, cancelled, expired, lanes, fenced = (int(n or 0) for n in row[:7])
+    holder, until, paused, why = row[7:]
     return BotStats(
         bot=bot,
+        waiting=waiting,
         sending=flying,
+        delivered=delivered,
+        dead=dead,
+        cancelled=cancelled,
+        expired=expired,
+        lanes=lanes,
         oldest_due=float(oldest) if oldest else None,
+        fenced=fenced,
         holder=holder.decode() if holder is not None else None,
-        lease_until=float(row["until"]) if holder is not None else None,
-        paused_until=float(row.get("paused", 0.0)),
+        lease_until=float(until) if holder is not None and until is not None else None,
+        paused_until=float(paused or 0.0),
         paused_why=why.decode() if why is not None else None,
-        **{name: int(row.get(name, 0)) for name in _COUNTS},
     )
 
 
@@ -156,28 +149,36 @@ def conditions(query: Query) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value is not None}
 
 
-async def _rows(piece: Callable[[Any], Awaitable[Any]], place: Any) -> AsyncIterator[Row]:
-    """One bot's rows, fetched piece by piece as they are wanted."""
-    while place != b"":
-        place, rows = await piece(place)
-        for row in rows:
-            yield row
+Piece = Callable[
+    [Sequence[int], Any, int], Awaitable[list[Any]]
+]  # bots, from where, how much -> (where to go on, rows)
 
 
-async def _merged(streams: dict[int, AsyncIterator[Row]], limit: int, sign: int) -> list[tuple[int, Row]]:
-    """The first `limit` rows of all streams, by their numbers."""
-    firsts = await asyncio.gather(*(_next(stream) for stream in streams.values()))
-    heads = [(sign * row[0], bot, row) for bot, row in zip(streams, firsts, strict=True) if row is not None]
+async def _merged(bots: Sequence[int], piece: Piece, start: Any, limit: int, sign: int) -> list[tuple[int, Row]]:
+    """The first `limit` rows of all bots, by their numbers. The first piece of each is read in one go."""
+    firsts = await piece(bots, start, max(LEAST_WORK, WORK // max(1, len(bots)))) if bots else []
+    streams = {bot: _rows(bot, piece, *first) for bot, first in zip(bots, firsts, strict=True)}
+    heads = []
+    for bot, stream in streams.items():
+        row = await anext(stream, None)
+        if row is not None:
+            heads.append((sign * row[0], bot, row))
     heapq.heapify(heads)
     found: list[tuple[int, Row]] = []
     while heads and len(found) < limit:
         _, bot, row = heapq.heappop(heads)
         found.append((bot, row))
-        following = await _next(streams[bot]) if len(found) < limit else None
+        following = await anext(streams[bot], None) if len(found) < limit else None
         if following is not None:
             heapq.heappush(heads, (sign * following[0], bot, following))
     return found
 
 
-async def _next(stream: AsyncIterator[Row]) -> Row | None:
-    return await anext(stream, None)
+async def _rows(bot: int, piece: Piece, place: bytes, rows: list[Row]) -> AsyncIterator[Row]:
+    """One bot's rows: these, and then more, fetched as they are wanted."""
+    while True:
+        for row in rows:
+            yield row
+        if not place:
+            return
+        [(place, rows)] = await piece([bot], place, WORK)

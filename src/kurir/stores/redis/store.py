@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,9 +44,16 @@ from .people import People
 from .reads import Reads
 from .writes import Report, Submission, Writes
 
+CLOSE_SECONDS = 2.0  # for what was handed over, when the store closes
+LEAVE_SECONDS = 1.0  # for giving up the leases
+
 
 class RedisStore:
-    """`ports.Store`, `KeyStore`, `Roster`, `TimeKeeper`, `BlobStore` on one Redis or Valkey server, or a cluster of them."""
+    """`ports.Store`, `KeyStore`, `Roster`, `TimeKeeper`, `BlobStore` on one Redis or Valkey server, or a cluster of them.
+
+    Whatever else needs the server uses `link.command` (one command about one key) or `link.run` (a script of `lua/`), both
+    with time limits, tried again, in our errors, and `keyspace` for names of keys.
+    """
 
     def __init__(self, url: str, *, own_clock: bool = True) -> None:
         self.link = Link(parse(url))
@@ -77,9 +86,15 @@ class RedisStore:
 
     async def close(self) -> None:
         if self.link.is_open:
-            await self._submits.finish()
-            await self._settles.finish()
-            await self._claims.leave()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._submits.finish()
+                    await self._settles.finish()
+            self._submits.abandon()
+            self._settles.abandon()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LEAVE_SECONDS):
+                    await self._claims.leave()
             await self._hearing.close()
             await self._host.close()
             await self.link.close()

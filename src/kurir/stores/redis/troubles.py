@@ -2,66 +2,42 @@
 
 from __future__ import annotations
 
-from redis import exceptions as redis_errors
+import re
+
+from redis import exceptions as theirs
 
 from kurir.core.errors import StoreAway, StoreError, StoreFull
 
 _FULL = ("OOM", "MISCONF")
 _AWAY = (
-    "LOADING",
-    "READONLY",
-    "CLUSTERDOWN",
-    "MASTERDOWN",
-    "NOREPLICAS",
-    "TRYAGAIN",
-    "BUSY",
-    "UNBLOCKED",
-    "MOVED",
-    "ASK",
-)
+    "LOADING", "READONLY", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN", "BUSY", "UNBLOCKED", "MOVED", "ASK",
+)  # fmt: skip
 _NOT_ALLOWED = ("NOAUTH", "WRONGPASS", "NOPERM", "DENIED")
+_CODE = re.compile(rf"(?:^|\s-)({'|'.join((*_FULL, *_AWAY, *_NOT_ALLOWED))})\b")
+"""A server's error begins with its code; Redis 6.2 puts those that a script met behind its own words."""
+
+_AWAY_CLASSES = (theirs.BusyLoadingError, theirs.ReadOnlyError, theirs.ClusterError, theirs.TryAgainError)
+_CONNECTION = (theirs.ConnectionError, theirs.TimeoutError, OSError, TimeoutError)
 
 
-def translate(error: Exception, shown: str) -> StoreError:
-    """The error as ours; `shown` names the server, without a password."""
-    text = str(error)
-    word = text.split(" ", 1)[0]
-    match error:
-        case redis_errors.OutOfMemoryError():
-            return _out_of_memory(shown)
-        case redis_errors.AuthenticationError() | redis_errors.NoPermissionError():
-            return _not_allowed(shown, text)
-        case redis_errors.BusyLoadingError() | redis_errors.ReadOnlyError():
-            return _away(shown, text)
-        case redis_errors.ConnectionError() | redis_errors.TimeoutError() | OSError() | TimeoutError():
-            if word in _NOT_ALLOWED or "invalid username-password" in text:
-                return _not_allowed(shown, text)
-            return _away(shown, text or type(error).__name__)
-        case redis_errors.ClusterError():
-            return _away(shown, text)
-    if word == "OOM":
-        return _out_of_memory(shown)
-    if word in _FULL:
+def translate(error: Exception, shown: str, *, worked: bool = False) -> StoreError:
+    """The error as ours; `shown` names the server, without a password. `worked`: it let us in before, so that somebody is
+    changing passwords or rights: it is away for us until that is done."""
+    text = str(error) or type(error).__name__
+    found = _CODE.search(text)
+    code = found[1] if found else ""
+    if isinstance(error, theirs.OutOfMemoryError) or code == "OOM":
         return StoreFull(
-            f"{shown} cannot write to its disk: {text}", "Free disk space there; everything accepted is kept."
+            f"{shown} has no memory left for more (`maxmemory`)",
+            "Raise its `maxmemory`, or prune old messages; everything accepted is kept.",
         )
-    if word in _AWAY or any(f"{name} " in text for name in _AWAY[:5]):
-        return _away(shown, text)
-    if word in _NOT_ALLOWED:
-        return _not_allowed(shown, text)
+    if code == "MISCONF":
+        remedy = "Free disk space there, and see its log; everything accepted is kept."
+        return StoreFull(f"{shown} cannot write to its disk: {text}", remedy)
+    if isinstance(error, theirs.AuthenticationError | theirs.NoPermissionError) or code in _NOT_ALLOWED:
+        remedy = "Check user and password in KURIR_STORE, and the user's rights."
+        return (StoreAway if worked else StoreError)(f"{shown} does not allow it: {text}", remedy)
+    if isinstance(error, (*_AWAY_CLASSES, *_CONNECTION)) or code in _AWAY:
+        remedy = "See whether it runs and can be reached; Kurir goes on by itself."
+        return StoreAway(f"{shown} is away: {text}", remedy)
     return StoreError(f"{shown}: {text}", "Run `kurir doctor`.")
-
-
-def _away(shown: str, why: str) -> StoreAway:
-    return StoreAway(f"{shown} is away: {why}", "See whether Redis runs and can be reached; Kurir goes on by itself.")
-
-
-def _not_allowed(shown: str, why: str) -> StoreError:
-    return StoreError(f"{shown} does not allow it: {why}", "Check user and password in KURIR_STORE, and the user's rights.")
-
-
-def _out_of_memory(shown: str) -> StoreFull:
-    return StoreFull(
-        f"{shown} has no memory left for more (`maxmemory`)",
-        "Raise its `maxmemory`, or prune old messages; everything accepted is kept.",
-    )

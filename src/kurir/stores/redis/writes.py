@@ -29,6 +29,7 @@ class Report:
     now: float
 
 
+LEFT = 2  # a settlement is recorded, and more waits for the chat that it suppressed
 J = TypeVar("J", Submission, Report)
 Fate = list[Any] | Exception  # of a job: an answer for each item, or why nothing of it was done
 
@@ -103,6 +104,7 @@ class Writes:
             raise InvalidMessage("follow_ups", "are another bot's", "In a cluster, they have to be the same bot's.")
         try:
             answers = await self._calls.numbered_many("settle", bots, new, *words)
+            await self._end_suppressed(jobs, answers)
         except StoreAway:
             for s, mark in marks:
                 lost.remember(_name(s), (s, mark))
@@ -110,6 +112,13 @@ class Writes:
         for s, _ in marks:
             lost.forget(_name(s))
         return [_conflict(answer) or [bool(done) for done in answer] for answer in answers]
+
+    async def _end_suppressed(self, jobs: list[Report], answers: list[Any]) -> None:
+        """Where more waits for a chat that a settlement suppressed than one step ends."""
+        for job, answer in zip(jobs, answers, strict=True):
+            for s, done in zip(job.items, answer, strict=False):
+                if done == LEFT:
+                    await self._calls.end_suppressed(s.claim.bot, s.claim.chat, job.now)
 
     def _mark(self, s: Settlement) -> int:
         """The settlement's own number: that of the same one before, if its answer was lost."""

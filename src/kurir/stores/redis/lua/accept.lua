@@ -10,9 +10,10 @@ local function foresee(drafts)
   local wanted = {}
   for _, draft in ipairs(drafts) do
     local bot, message = draft.bot, read_message(draft.raw)
-    local list = wanted[bot] or {ids = {}, chats = {}}
+    local list = wanted[bot] or {ids = {}, chats = {}, keys = {}}
     draft.message, wanted[bot] = message, list
     list.ids[#list.ids + 1], list.chats[#list.chats + 1] = message.id, message.chat
+    list.keys[#list.keys + 1] = message.key
   end
   for bot, list in pairs(wanted) do
     local seqs = fetch(bot.k.i, list.ids)
@@ -20,6 +21,10 @@ local function foresee(drafts)
       if not bot.by_id[id] then
         bot.by_id[id] = seqs[index] and tonumber(seqs[index])
       end
+    end
+    seqs = fetch(bot.k.k, list.keys)
+    for index, key in ipairs(list.keys) do
+      bot.by_key[key] = bot.by_key[key] or (seqs[index] and tonumber(seqs[index]))
     end
     foresee_chats(bot, list.chats)
   end
@@ -47,7 +52,7 @@ local function refusal(drafts)
       name = bot.id .. ':' .. message.key
       local first = keys[name]
       if not first then
-        local seq = tonumber(call('HGET', bot.k.k, message.key) or nil)
+        local seq = bot.by_key[message.key]
         first = seq and load_message(bot, seq) or message
         keys[name] = first
       end
@@ -114,14 +119,10 @@ end
 -- What is answered for a message that is there already: its id, state, whether it is a duplicate, its number.
 local function as_it_stands(bot, seq, duplicate)
   local state = state_of(bot, seq)
-  if state == WAITING and call('HEXISTS', bot.k.f, seq) == 1 then
+  if state == WAITING and flight_of(bot, seq) then
     state = 1
   end
   return {load_message(bot, seq).id, state, duplicate, seq}
-end
-
-local function seq_by_key(bot, key)
-  return tonumber(call('HGET', bot.k.k, key) or nil)
 end
 
 -- Keep one draft, as number `seq`. Answers the number alone where nothing else is to be told, and whether it was used.
@@ -130,18 +131,19 @@ local function accept(draft, seq, now, day)
   if draft.again then
     return as_it_stands(bot, seq_by_id(bot, message.id), 0), false
   elseif draft.known then
-    return as_it_stands(bot, seq_by_key(bot, message.key), 1), false
+    return as_it_stands(bot, bot.by_key[message.key], 1), false
   end
   local lane = lane_of(bot, message.chat, seq)
   if wants(message, FORCE) then
     lift(bot, lane)
   end
   bot.messages[seq], bot.standings[seq] = message, false
-  bot.kept[#bot.kept + 1] = seq
-  bot.ids[#bot.ids + 1], bot.ids[#bot.ids + 2] = message.id, seq
+  put(bot, 'm', seq, message.raw)
+  put(bot, 'i', message.id, seq)
   bot.by_id[message.id] = seq
   if message.key then
-    call('HSET', bot.k.k, message.key, seq)
+    put(bot, 'k', message.key, seq)
+    bot.by_key[message.key] = seq
   end
   for _, file in ipairs(files_of(message)) do
     call('HINCRBY', bot.k.u, file, 1)
@@ -159,7 +161,7 @@ local function accept(draft, seq, now, day)
     return {message.id, DEAD, 0, seq}, true
   end
   if message.expires then
-    call('ZADD', bot.k.x, message.expires, seq)
+    rank(bot, 'x', seq, message.expires)
   end
   local replaced = wait(bot, lane, seq, message, now, day)
   if replaced then

@@ -32,4 +32,5 @@ if lost then
   take(in_flight(bot, token, false), lost)
 end
 take(in_flight(bot, token, true))
+flush()
 return {strays, claims}

@@ -15,7 +15,7 @@ local function claim_of(bot, seq, lane)
 end
 
 local function fly(bot, seq, lane, token, id)
-  call('HSET', bot.k.f, seq, cmsgpack.pack(token, lane.id, id))
+  put(bot, 'f', seq, packed({token, lane.id, id}))
 end
 
 -- What is in flight under `token` (or, `older`, under any other): lists of {seq, lane, call}, in the lanes' order.

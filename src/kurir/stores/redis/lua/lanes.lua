@@ -18,21 +18,23 @@ local function shelves(lane)
 end
 
 local function read_lane(id, raw)
-  local lane = {id = id}
-  lane.chat, lane.n, lane.total, lane.first, lane.score, lane.at, lane.fly, lane.later, lane.due, lane.chat_at, lane.why,
-    lane.suppressed, lane.since, lane.q, lane.d = cmsgpack.unpack(raw)
-  lane.chat_at = lane.chat_at or 0
-  lane.head = not lane.fly and lane.first or nil
-  return lane
+  local chat, n, total, first, score, at, fly, chat_at, later, due, why, suppressed, since, q, d = cmsgpack.unpack(raw)
+  return {id = id, chat = chat, n = n, total = total, first = first or nil, score = score or nil, at = at or nil,
+    fly = fly or nil, later = later or nil, due = due or nil, chat_at = chat_at or 0, why = why or nil,
+    suppressed = suppressed or nil, since = since or nil, q = q or nil, d = d or nil,
+    head = not fly and first or nil, dirty = nil, old_prio = nil, old_at = nil, old_wake = nil}
 end
 
--- Most lanes have nothing but a head.
+-- Most lanes have a head, or something in flight, and nothing else.
 local function write_lane(lane)
-  if lane.fly or lane.later or lane.q or lane.chat_at ~= 0 or lane.why or lane.suppressed or lane.since then
-    return cmsgpack.pack(lane.chat, lane.n, lane.total, lane.first, lane.score, lane.at, lane.fly, lane.later, lane.due,
-      lane.chat_at ~= 0 and lane.chat_at or nil, lane.why, lane.suppressed, lane.since, lane.q, lane.d)
+  local first, score, at, fly = lane.first or false, lane.score or false, lane.at or false, lane.fly or false
+  if lane.later or lane.why or lane.suppressed or lane.since or lane.q then
+    return packed({lane.chat, lane.n, lane.total, first, score, at, fly, lane.chat_at, lane.later or false, lane.due or false,
+      lane.why or false, lane.suppressed or false, lane.since or false, lane.q or false, lane.d or false})
+  elseif lane.chat_at ~= 0 then
+    return packed({lane.chat, lane.n, lane.total, first, score, at, fly, lane.chat_at})
   end
-  return cmsgpack.pack(lane.chat, lane.n, lane.total, lane.first, lane.score, lane.at)
+  return packed({lane.chat, lane.n, lane.total, first, score, at, fly})
 end
 
 local function load_lane(bot, id)
@@ -116,12 +118,14 @@ end
 
 local function name_lane(bot, lane, chat)
   lane.chat = chat
-  bot.chats[chat], bot.chats_set[chat] = lane.id, lane.id
+  bot.chats[chat] = lane.id
+  put(bot, 'c', chat, lane.id)
   touch(bot, lane)
 end
 
 local function unname_lane(bot, chat)
-  bot.chats[chat], bot.chats_set[chat] = false, false
+  bot.chats[chat] = false
+  put(bot, 'c', chat)
 end
 
 -- The chat's lane; if there is none it comes into being, with a number that nobody else has.
@@ -129,7 +133,8 @@ local function lane_of(bot, chat, number)
   local lane, name = find_lane(bot, chat)
   if not lane then
     register(bot)
-    lane = {id = number, n = 0, total = 0, chat_at = 0}
+    lane = {id = number, n = 0, total = 0, chat_at = 0, chat = name, first = nil, score = nil, at = nil, head = nil,
+      dirty = nil, old_prio = nil, old_at = nil}
     bot.lanes[number] = lane
     name_lane(bot, lane, name)
     note(bot, 'ln', number, 1)
@@ -151,11 +156,10 @@ local function quiet(lane, till, why)
 end
 
 local function place_in(bot, lane, seq, score)
-  local key = bot.k['q:' .. lane.id]
   if lane.q then
-    call('ZADD', key, score, seq)
+    call('ZADD', bot.k['q:' .. lane.id], score, seq)
   elseif lane.first then
-    call('ZADD', key, lane.score, lane.first, score, seq)
+    call('ZADD', bot.k['q:' .. lane.id], lane.score, lane.first, score, seq)
     lane.q = true
   end
   if not lane.first or score < lane.score then
@@ -178,12 +182,11 @@ local function unplace(bot, lane, seq)
 end
 
 local function later_in(bot, lane, seq, due)
-  local key = bot.k['d:' .. lane.id]
   call('ZADD', bot.k.t, due, padded(seq))
   if lane.d then
-    call('ZADD', key, due, padded(seq))
+    call('ZADD', bot.k['d:' .. lane.id], due, padded(seq))
   elseif lane.later then
-    call('ZADD', key, lane.due, padded(lane.later), due, padded(seq))
+    call('ZADD', bot.k['d:' .. lane.id], lane.due, padded(lane.later), due, padded(seq))
     lane.d = true
   end
   if not lane.later or due < lane.due then
@@ -223,66 +226,49 @@ local function waiting_in(bot, lane)
   return placed, later
 end
 
-local function agenda(bot, name)
-  local list = bot.agendas[name]
-  if not list then
-    list = {add = {}, drop = {}}
-    bot.agendas[name] = list
+-- The last `most` of what waits in a lane and is not in flight, the last one first.
+local function last_waiting_in(bot, lane, most)
+  local found = {}
+  for _, it in ipairs({{lane.d, 'd:', lane.later}, {lane.q, 'q:', lane.first}}) do
+    local list, room = {it[3]}, most - #found
+    if it[1] and room > 0 then
+      list = call('ZREVRANGE', bot.k[it[2] .. lane.id], 0, room - 1)
+    end
+    for _, seq in ipairs(list) do
+      if #found < most then
+        found[#found + 1] = tonumber(seq)
+      end
+    end
   end
-  return list
+  return found
 end
 
+-- Put the lane where claims look for it.
 local function shelve(bot, lane)
   local prio, at, wake = shelves(lane)
   local member = padded(lane.id)
   if lane.old_prio and lane.old_prio ~= prio then
-    local list = agenda(bot, 'r' .. lane.old_prio).drop
-    list[#list + 1] = member
+    rank(bot, 'r' .. lane.old_prio, member)
   end
   if prio and (prio ~= lane.old_prio or at ~= lane.old_at) then
-    local list = agenda(bot, 'r' .. prio).add
-    list[#list + 1], list[#list + 2] = exact(at), member
+    rank(bot, 'r' .. prio, member, at)
   end
-  if wake and wake ~= lane.old_wake then
-    local list = agenda(bot, 'w').add
-    list[#list + 1], list[#list + 2] = exact(wake), member
-  elseif lane.old_wake and not wake then
-    local list = agenda(bot, 'w').drop
-    list[#list + 1] = member
+  if wake ~= lane.old_wake then
+    rank(bot, 'w', member, wake)
   end
   lane.old_prio, lane.old_at, lane.old_wake = prio, at, wake
 end
 
 -- Write what became of the lanes.
 local function flush_lanes(bot)
-  local records, gone = {}, {}
   for _, lane in ipairs(bot.dirty) do
     shelve(bot, lane)
     lane.dirty = nil
     if lane.gone then
-      gone[#gone + 1] = lane.id
-      call('ZREM', bot.k.z, padded(lane.id))
-    else
-      records[#records + 1], records[#records + 2] = lane.id, write_lane(lane)
+      rank(bot, 'z', padded(lane.id))
     end
+    put(bot, 'l', lane.id, not lane.gone and write_lane(lane) or nil)
   end
   bot.dirty = {}
-  many('HSET', bot.k.l, records, 2)
-  many('HDEL', bot.k.l, gone, 1)
-  for name, list in pairs(bot.agendas) do
-    many('ZREM', bot.k[name], list.drop, 1)
-    many('ZADD', bot.k[name], list.add, 2)
-  end
-  bot.agendas = {}
-  local named, unnamed = {}, {}
-  for chat, id in pairs(bot.chats_set) do
-    if id then
-      named[#named + 1], named[#named + 2] = chat, id
-    else
-      unnamed[#unnamed + 1] = chat
-    end
-  end
-  bot.chats_set = {}
-  many('HSET', bot.k.c, named, 2)
-  many('HDEL', bot.k.c, unnamed, 1)
+  flush_zsets(bot)
 end

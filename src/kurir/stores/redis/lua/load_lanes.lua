@@ -9,7 +9,7 @@ for index = 4, #ARGV, 3 do
   lane.chat_at, lane.why, lane.suppressed, lane.since = chat_at, why, suppressed, since
   lane.at = at or (lane.first and lane.at or nil)
   if suppressed then
-    call('ZADD', bot.k.z, since, padded(lane.id))
+    rank(bot, 'z', padded(lane.id), since)
   end
   touch(bot, lane)
 end

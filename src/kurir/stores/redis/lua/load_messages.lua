@@ -37,7 +37,7 @@ local function withdraw(seq)
     leave(bot, lane, seq, message)
     behead(lane, 0)
     if message.expires then
-      call('ZREM', bot.k.x, seq)
+      rank(bot, 'x', seq)
     end
   end
   if standing.log then
@@ -56,10 +56,10 @@ end
 
 local function keep(seq, message)
   bot.messages[seq] = message
-  bot.kept[#bot.kept + 1] = seq
-  bot.ids[#bot.ids + 1], bot.ids[#bot.ids + 2] = message.id, seq
+  put(bot, 'm', seq, message.raw)
+  put(bot, 'i', message.id, seq)
   if message.key then
-    call('HSET', bot.k.k, message.key, seq)
+    put(bot, 'k', message.key, seq)
   end
   for _, file in ipairs(files_of(message)) do
     call('HINCRBY', bot.k.u, file, 1)
@@ -69,12 +69,12 @@ end
 
 local function wait_on(lane, seq, message, later, token)
   if message.expires then
-    call('ZADD', bot.k.x, message.expires, seq)
+    rank(bot, 'x', seq, message.expires)
   end
   join(bot, lane, seq, message)
   if token ~= '' then
     lane.fly = seq
-    call('HSET', bot.k.f, seq, cmsgpack.pack(tonumber(token), lane.id, 0))
+    put(bot, 'f', seq, cmsgpack.pack(tonumber(token), lane.id, 0))
   else
     stand(bot, lane, seq, message, later and (look_at_standing(bot, seq) or message).due or nil)
   end
@@ -104,7 +104,7 @@ for index = 8, #ARGV, 6 do
     wait_on(lane, seq, message, later, token)
   else
     count(bot, NAMES[standing.state], 1)
-    call('ZADD', bot.k[message.key and 'ek' or 'e'], standing.ended, padded(seq))
+    list_ended(bot, seq, message, standing.state, standing.ended)
   end
   if standing and standing.log then
     recall_attempts(seq, standing.log)

@@ -9,16 +9,14 @@ local function numbers(list)
   return seqs
 end
 
-local function only(states, a, b)
-  if not states then
-    return false
-  end
-  for _, state in ipairs(states) do
-    if state ~= a and state ~= b then
+-- Whether states are asked for, and only such from `first` to `last`.
+local function only(states, first, last)
+  for _, state in ipairs(states or {}) do
+    if state < first or state > last then
       return false
     end
   end
-  return true
+  return states ~= nil
 end
 
 local function by_ids(bot, ids)
@@ -33,8 +31,70 @@ local function by_ids(bot, ids)
   return seqs
 end
 
--- The numbers of all messages that may match, or nil: look at all there are.
-local function candidates(bot, query)
+-- What waits in a lane, in flight or not.
+local function all_in(bot, lane, seqs)
+  for _, list in ipairs({waiting_in(bot, lane)}) do
+    for _, seq in ipairs(list) do
+      seqs[#seqs + 1] = tonumber(seq)
+    end
+  end
+  seqs[#seqs + 1] = lane.fly
+  return seqs
+end
+
+-- What waits in all lanes.
+local function all_waiting(bot)
+  local seen, seqs = {}, {}
+  local function add(id)
+    if not seen[id] then
+      seen[id] = true
+      all_in(bot, load_lane(bot, id), seqs)
+    end
+  end
+  for _, name in ipairs({'r0', 'r1', 'r2', 'r3', 'w'}) do
+    for _, member in ipairs(call('ZRANGE', bot.k[name], 0, -1)) do
+      add(tonumber(member))
+    end
+  end
+  for _, flight in ipairs(call('HVALS', bot.k.f)) do
+    local _, lane = cmsgpack.unpack(flight)
+    add(lane)
+  end
+  return seqs
+end
+
+-- The next `most` messages, at least, that ended in these states, and where there are more.
+local function ended_in(bot, states, from, most, forward)
+  local seqs, rest = {}, nil
+  for _, state in ipairs(states) do
+    local key, list = bot.k['s' .. state], nil
+    if forward then
+      list = numbers(call('ZRANGEBYSCORE', key, from or '-inf', '+inf', 'LIMIT', 0, most))
+    else
+      list = numbers(call('ZREVRANGEBYSCORE', key, from or '+inf', '-inf', 'LIMIT', 0, most))
+    end
+    local last = #list == most and list[most] or nil
+    if last and (not rest or (forward and last < rest) or (not forward and last > rest)) then
+      rest = last
+    end
+    for _, seq in ipairs(list) do
+      seqs[#seqs + 1] = seq
+    end
+  end
+  if not rest then
+    return seqs
+  end
+  local near = {}
+  for _, seq in ipairs(seqs) do
+    if (forward and seq <= rest) or (not forward and seq >= rest) then
+      near[#near + 1] = seq
+    end
+  end
+  return near, rest + (forward and 1 or -1)
+end
+
+-- The numbers of messages that may match, and where there are more of them; or nil: look at all there are.
+local function candidates(bot, query, from, work)
   if query.ids then
     return by_ids(bot, query.ids)
   elseif query.seqs then
@@ -43,6 +103,8 @@ local function candidates(bot, query)
     return numbers({call('HGET', bot.k.k, query.key) or nil})
   elseif query.file and call('HEXISTS', bot.k.u, query.file) == 0 then
     return {}
+  elseif only(query.states, DEAD, EXPIRED) then
+    return ended_in(bot, query.states, from, math.ceil(work / #query.states), query.forward)
   elseif query.expired_by and only(query.states, WAITING, 1)
     and call('ZCOUNT', bot.k.x, '-inf', query.expired_by) <= FEW then
     return numbers(call('ZRANGEBYSCORE', bot.k.x, '-inf', query.expired_by))
@@ -53,14 +115,10 @@ local function candidates(bot, query)
     if not lane then
       return {}
     elseif lane.n <= FEW then
-      local placed, later = waiting_in(bot, lane)
-      local seqs = numbers(placed)
-      for _, seq in ipairs(numbers(later)) do
-        seqs[#seqs + 1] = seq
-      end
-      seqs[#seqs + 1] = lane.fly
-      return seqs
+      return all_in(bot, lane, {})
     end
+  elseif only(query.states, WAITING, 1) and tonumber(call('HGET', bot.k.b, 'waiting') or 0) <= FEW then
+    return all_waiting(bot)
   end
   return nil
 end

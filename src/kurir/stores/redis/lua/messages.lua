@@ -1,11 +1,11 @@
 -- Messages: as accepted (`load_message`), as they stand (`load_standing`), how they join a lane, leave it, and end.
+local MOST_ENDED = 1000 -- messages of a suppressed chat that end in one step
 local NAMES = {[0] = 'waiting', [2] = 'delivered', [3] = 'dead', [4] = 'cancelled', [5] = 'expired'}
 
 local function read_message(raw)
-  local message, _ = {raw = raw}, nil
-  _, message.id, message.chat, message.method, message.prio, message.accepted, message.due, message.expires, message.key,
-    message.digest, message.target, message.flags, message.files = cmsgpack.unpack_limit(raw, 12)
-  return message
+  local _, id, chat, method, prio, accepted, due, expires, key, digest, target, flags, files = cmsgpack.unpack_limit(raw, 12)
+  return {raw = raw, id = id, chat = chat, method = method, prio = prio, accepted = accepted, due = due, expires = expires,
+    key = key, digest = digest, target = target, flags = flags, files = files}
 end
 
 local function load_message(bot, seq)
@@ -22,11 +22,10 @@ local function load_message(bot, seq)
 end
 
 local function read_standing(raw)
-  local standing = {raw = raw}
-  standing.state, standing.pos, standing.due, standing.ended, standing.reason, standing.tries, standing.doubts,
-    standing.crashes, standing.calls, standing.by, standing.requeued, standing.result, standing.log, standing.mark =
-    cmsgpack.unpack(raw)
-  return standing
+  local state, pos, due, ended, reason, tries, doubts, crashes, calls, by, requeued, result, log, mark = cmsgpack.unpack(raw)
+  return {raw = raw, state = state, pos = pos or nil, due = due or nil, ended = ended or nil, reason = reason or nil,
+    tries = tries, doubts = doubts, crashes = crashes, calls = calls, by = by or nil, requeued = requeued or nil,
+    result = result or nil, log = log or nil, mark = mark or nil}
 end
 
 -- How the message stands; nil for one that waits untouched.
@@ -45,7 +44,8 @@ local function load_standing(bot, seq)
   local standing = look_at_standing(bot, seq)
   if not standing then
     local message = load_message(bot, seq)
-    standing = {state = WAITING, due = message.due, tries = 0, doubts = 0, crashes = 0, calls = 0}
+    standing = {state = WAITING, due = message.due, tries = 0, doubts = 0, crashes = 0, calls = 0, pos = nil, ended = nil,
+      reason = nil, by = nil, requeued = nil, result = nil, log = nil, mark = nil}
     bot.standings[seq] = standing
   end
   bot.changed[seq] = standing
@@ -61,6 +61,19 @@ local function foresee_messages(bot, seqs)
       bot.standings[seq] = standings[index] and read_standing(standings[index])
     end
   end
+end
+
+-- What is in flight, packed; nil where the message is not.
+local function flight_of(bot, seq)
+  local changed = bot.hashes.f and bot.hashes.f[seq]
+  if changed == nil then
+    changed = bot.flights[seq]
+  end
+  if changed == nil then
+    changed = call('HGET', bot.k.f, seq)
+    bot.flights[seq] = changed
+  end
+  return changed or nil
 end
 
 local function state_of(bot, seq)
@@ -89,21 +102,26 @@ end
 
 -- ---------------------------------------------------------------- what waits for the same message of Telegram's
 
-local function subject_field(lane, target)
-  return lane.id .. ':' .. (string.match(target, '^(.*):[^:]*$') or '')
+
+-- The message id in `target`; all of one lane and message id stand together in `g`, in the order of their places.
+local function subject(lane, target)
+  return exact(lane.id) .. ':' .. (string.match(target, '^(.*):[^:]*$') or '') .. '\0'
 end
 
+local function entry(bot, lane, seq, message)
+  local place = string.format('%024.10f', pos_of(bot, seq))
+  return subject(lane, message.target) .. table.concat({place, exact(seq), message.prio, message.target}, '\0')
+end
+
+-- What waits in the lane for the same message of Telegram's: {number, place, priority, target}, in their order.
 local function about(bot, lane, target)
-  local raw = call('HGET', bot.k.g, subject_field(lane, target))
-  return raw and cmsgpack.unpack(raw) or {}
-end
-
-local function set_about(bot, lane, target, list)
-  if #list > 0 then
-    call('HSET', bot.k.g, subject_field(lane, target), cmsgpack.pack(list))
-  else
-    call('HDEL', bot.k.g, subject_field(lane, target))
+  local from, list = subject(lane, target), {}
+  local till = string.sub(from, 1, -2) .. '\1'
+  for _, member in ipairs(call('ZRANGEBYLEX', bot.k.g, '[' .. from, '(' .. till)) do
+    local place, seq, prio, its = string.match(string.sub(member, #from + 1), '^([%d.]+)%z(%d+)%z(%d)%z(.*)$')
+    list[#list + 1] = {tonumber(seq), tonumber(place), tonumber(prio), its}
   end
+  return list
 end
 
 -- ---------------------------------------------------------------- joining and leaving a lane
@@ -127,9 +145,7 @@ local function join(bot, lane, seq, message)
     count(bot, 'lanes', 1)
   end
   if message.target then
-    local list = about(bot, lane, message.target)
-    list[#list + 1] = {seq, pos_of(bot, seq), message.prio, message.target}
-    set_about(bot, lane, message.target, list)
+    call('ZADD', bot.k.g, 0, entry(bot, lane, seq, message))
   end
 end
 
@@ -152,24 +168,26 @@ local function leave(bot, lane, seq, message)
     count(bot, 'lanes', -1)
   end
   if message.target then
-    local rest = {}
-    for _, other in ipairs(about(bot, lane, message.target)) do
-      if other[1] ~= seq then
-        rest[#rest + 1] = other
-      end
-    end
-    set_about(bot, lane, message.target, rest)
+    call('ZREM', bot.k.g, entry(bot, lane, seq, message))
   end
 end
 
 local function land(bot, lane, seq)
-  call('HDEL', bot.k.f, seq)
   if lane.fly == seq then
     lane.fly = nil
+    put(bot, 'f', seq)
   end
 end
 
 -- ---------------------------------------------------------------- how messages end
+
+-- Note when an ended message ended (nil: it is ended no more).
+local function list_ended(bot, seq, message, state, at)
+  rank(bot, message.key and 'ek' or 'e', padded(seq), at)
+  if state ~= DELIVERED then
+    rank(bot, 's' .. state, seq, at and seq)
+  end
+end
 
 -- A message reaches a final state; it is in no lane any more.
 local function conclude(bot, seq, message, state, reason, now, day)
@@ -178,9 +196,9 @@ local function conclude(bot, seq, message, state, reason, now, day)
   count(bot, NAMES[state], 1)
   standing.state, standing.reason, standing.ended = state, reason, now
   if message.expires then
-    call('ZREM', bot.k.x, seq)
+    rank(bot, 'x', seq)
   end
-  call('ZADD', bot.k[message.key and 'ek' or 'e'], now, padded(seq))
+  list_ended(bot, seq, message, state, now)
   local field = day .. ':' .. state
   bot.days[field] = (bot.days[field] or 0) + 1
   return standing
@@ -196,14 +214,19 @@ end
 
 -- A final message is final no more.
 local function revive(bot, seq, message, standing)
-  call('ZREM', bot.k[message.key and 'ek' or 'e'], padded(seq))
+  list_ended(bot, seq, message, standing.state)
   count(bot, NAMES[standing.state], -1)
 end
 
+local NO_FILES = {}
+
 -- The files that the message needs, each once.
 local function files_of(message)
+  if not message.files then
+    return NO_FILES
+  end
   local seen, files = {}, {}
-  for _, file in ipairs(message.files or {}) do
+  for _, file in ipairs(message.files) do
     if not seen[file[2]] then
       seen[file[2]] = true
       files[#files + 1] = file[2]
@@ -215,11 +238,11 @@ end
 -- A final message is forgotten. Adds to `orphans` the files that no other message of the bot needs.
 local function remove(bot, seq, message, orphans)
   revive(bot, seq, message, look_at_standing(bot, seq))
-  call('HDEL', bot.k.m, seq)
-  call('HDEL', bot.k.s, seq)
-  call('HDEL', bot.k.i, message.id)
+  put(bot, 'm', seq)
+  put(bot, 's', seq)
+  put(bot, 'i', message.id)
   if message.key then
-    call('HDEL', bot.k.k, message.key)
+    put(bot, 'k', message.key)
   end
   for _, file in ipairs(files_of(message)) do
     if call('HINCRBY', bot.k.u, file, -1) <= 0 then
@@ -250,43 +273,41 @@ end
 local function lift(bot, lane)
   if lane.suppressed then
     lane.suppressed, lane.since = nil, nil
-    call('ZREM', bot.k.z, padded(lane.id))
+    rank(bot, 'z', padded(lane.id))
     touch(bot, lane)
   end
 end
 
--- Nobody writes to the chat any more; what waits for it and is not in flight ends dead.
+-- What waits for a suppressed chat and is not in flight ends dead: the last of it first, so that the head is looked for once.
+-- So much in one step; answers whether something is left.
+local function end_suppressed(bot, lane, now, day)
+  local seqs = last_waiting_in(bot, lane, MOST_ENDED)
+  foresee_messages(bot, seqs)
+  for _, seq in ipairs(seqs) do
+    finish(bot, lane, seq, load_message(bot, seq), DEAD, 'suppressed: ' .. lane.suppressed, now, day)
+  end
+  return lane.n > (lane.fly and 1 or 0)
+end
+
+-- Nobody writes to the chat any more. Answers whether something is left to be ended.
 local function suppress(bot, lane, why, now, day)
   lane.suppressed, lane.since = why, now
-  call('ZADD', bot.k.z, now, padded(lane.id))
+  rank(bot, 'z', padded(lane.id), now)
   touch(bot, lane)
-  for _, list in ipairs({waiting_in(bot, lane)}) do
-    for _, seq in ipairs(list) do
-      seq = tonumber(seq)
-      finish(bot, lane, seq, load_message(bot, seq), DEAD, 'suppressed: ' .. why, now, day)
-    end
-  end
+  return end_suppressed(bot, lane, now, day)
 end
 
 -- Write everything that the script changed.
 local function flush()
   for _, bot in ipairs(in_order) do
-    local messages, standings = {}, {}
-    for _, seq in ipairs(bot.kept) do
-      messages[#messages + 1], messages[#messages + 2] = seq, bot.messages[seq].raw
-    end
-    bot.kept = {}
-    many('HSET', bot.k.m, messages, 2)
-    many('HSET', bot.k.i, bot.ids, 2)
-    bot.ids = {}
     for seq, s in pairs(bot.changed) do
-      standings[#standings + 1] = seq
-      standings[#standings + 1] = cmsgpack.pack(s.state, s.pos, s.due, s.ended, s.reason, s.tries, s.doubts, s.crashes,
-        s.calls, s.by, s.requeued, s.result, s.log, s.mark)
+      put(bot, 's', seq, packed({s.state, s.pos or false, s.due or false, s.ended or false, s.reason or false, s.tries,
+        s.doubts, s.crashes, s.calls, s.by or false, s.requeued or false, s.result or false, s.log or false,
+        s.mark or false}))
     end
     bot.changed = {}
-    many('HSET', bot.k.s, standings, 2)
     flush_lanes(bot)
+    flush_hashes(bot)
     flush_blocks(bot, 'n')
     flush_blocks(bot, 'ln')
     flush_counts(bot)

@@ -1,20 +1,60 @@
 -- A chat gets another id.
 
--- All that waits in `lane` goes over to `into`, in its old places.
-local function merge(bot, lane, into, now)
-  local placed, later = waiting_in(bot, lane)
-  for index, list in ipairs({placed, later}) do
-    for _, seq in ipairs(list) do
-      seq = tonumber(seq)
-      local message = load_message(bot, seq)
-      local due = index == 2 and tonumber(call('ZSCORE', bot.k.t, padded(seq))) or nil
-      leave(bot, lane, seq, message)
-      join(bot, into, seq, message)
-      stand(bot, into, seq, message, due)
+-- The sorted set `kind` of one lane goes over into that of another, whatever its length, in one step of the server's.
+local function pour(bot, lane, into, kind)
+  local from, to = bot.k[kind .. lane.id], bot.k[kind .. into.id]
+  call('ZUNIONSTORE', to, 2, to, from)
+  call('DEL', from)
+  local first = call('ZRANGE', to, 0, 0, 'WITHSCORES')
+  return tonumber(first[1]), tonumber(first[2])
+end
+
+local function merge_placed(bot, lane, into)
+  if lane.q then
+    if into.first and not into.q then
+      call('ZADD', bot.k['q:' .. into.id], into.score, into.first)
     end
+    into.first, into.score = pour(bot, lane, into, 'q:')
+    into.q = true
+  elseif lane.first then
+    place_in(bot, into, lane.first, lane.score)
   end
+end
+
+local function merge_later(bot, lane, into)
+  if lane.d then
+    if into.later and not into.d then
+      call('ZADD', bot.k['d:' .. into.id], into.due, padded(into.later))
+    end
+    into.later, into.due = pour(bot, lane, into, 'd:')
+    into.d = true
+  elseif lane.later then
+    later_in(bot, into, lane.later, lane.due)
+  end
+end
+
+-- What waits and has a target is noted under the other lane.
+local function merge_targets(bot, lane, into)
+  local from, to = exact(lane.id) .. ':', exact(into.id) .. ':'
+  local entries = call('ZRANGEBYLEX', bot.k.g, '[' .. from, '(' .. exact(lane.id) .. ';')
+  local moved = {}
+  for index, member in ipairs(entries) do
+    moved[2 * index - 1], moved[2 * index] = 0, to .. string.sub(member, #from + 1)
+  end
+  many('ZREM', bot.k.g, entries, 1)
+  many('ZADD', bot.k.g, moved, 2)
+end
+
+-- All that waits in `lane`, of which nothing is in flight, goes over to `into`, in its old places.
+local function merge(bot, lane, into, now)
+  merge_placed(bot, lane, into)
+  merge_later(bot, lane, into)
+  merge_targets(bot, lane, into)
+  if lane.n > 0 and into.n > 0 then
+    count(bot, 'lanes', -1)
+  end
+  into.n, into.total = into.n + lane.n, into.total + lane.total
   quiet(into, lane.chat_at, lane.why)
-  into.total = into.total + lane.total
   rehead(bot, into, now)
   forget_lane(bot, lane)
 end

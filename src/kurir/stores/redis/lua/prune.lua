@@ -11,7 +11,10 @@ local KEEP, LANE_REST = 600, 3600 -- seconds
 despite_full(bot)
 
 for _, member in ipairs(call('ZRANGEBYSCORE', bot.k.z, '-inf', '(' .. ARGV[8], 'LIMIT', 0, 1000)) do
-  lift(bot, load_lane(bot, tonumber(member)))
+  local lane = load_lane(bot, tonumber(member))
+  if lane then
+    lift(bot, lane)
+  end
 end
 
 local messages, orphans, lanes, touched = 0, {}, 0, {}

@@ -2,16 +2,17 @@
 -- KEYS: the bots' `b`, and the counter of order numbers (outside a cluster).
 -- ARGV from 3: counter or '', first number fetched, channel, who, then groups: now, day, n, then n times bot, settlement,
 -- number of follow-ups, and these as bot, draft. Each group is recorded whole or not at all. Answers a group at a time: a
--- conflict, or for each settlement 1 or 0.
+-- conflict, or for each settlement 0, 1, or 2: what it suppressed may have more waiting, for `end_suppressed`.
 local counter, number = ARGV[3], tonumber(ARGV[4])
 local channel, who = ARGV[5], ARGV[6]
 local RECENT = 60
 
 local function open(bot, raw)
-  local s = {bot = bot, drafts = {}}
-  s.seq, s.token, s.mark, s.state, s.due, s.later, s.chat_at, s.tries, s.doubts, s.crashes, s.reason, s.result, s.log,
-    s.started, s.called, s.suppress, s.moved, s.file_ids = cmsgpack.unpack(raw)
-  return s
+  local seq, token, mark, state, due, later, chat_at, tries, doubts, crashes, reason, result, log, started, called, suppressed,
+    moved, file_ids = cmsgpack.unpack(raw)
+  return {bot = bot, drafts = {}, seq = seq, token = token, mark = mark, state = state, due = due, later = later,
+    chat_at = chat_at, tries = tries, doubts = doubts, crashes = crashes, reason = reason, result = result, log = log,
+    started = started, called = called, suppress = suppressed, moved = moved, file_ids = file_ids, left = nil}
 end
 
 -- Whether the claim holds still: 'yes', 'done' if this very settlement was recorded before, or nil.
@@ -25,7 +26,7 @@ local function holds(s, seen)
     seen[name] = true
     return 'done'
   end
-  local flight = call('HGET', s.bot.k.f, s.seq)
+  local flight = flight_of(s.bot, s.seq)
   if flight and cmsgpack.unpack(flight) == s.token then
     seen[name] = true
     return 'yes'
@@ -52,7 +53,7 @@ local function note_attempts(bot, seq, started, now)
     bot.calls = bot.calls + 1
     count(bot, 'calls', 1)
     if at > now - RECENT then
-      call('ZADD', bot.k.h, at, exact(bot.calls) .. ':' .. exact(seq))
+      rank(bot, 'h', exact(bot.calls) .. ':' .. exact(seq), at)
     end
   end
 end
@@ -60,9 +61,9 @@ end
 -- Counters, attempts, file_ids.
 local function record(s, standing, now)
   local bot, kept = s.bot, not s.called and s.state == WAITING -- handed back
-  for _, name in ipairs({'tries', 'doubts', 'crashes'}) do
-    standing[name] = s[name] ~= 0 and s[name] or (kept and standing[name] or 0)
-  end
+  standing.tries = s.tries ~= 0 and s.tries or (kept and standing.tries or 0)
+  standing.doubts = s.doubts ~= 0 and s.doubts or (kept and standing.doubts or 0)
+  standing.crashes = s.crashes ~= 0 and s.crashes or (kept and standing.crashes or 0)
   if s.log then
     standing.log = (standing.log or '') .. s.log
     standing.calls = standing.calls + #s.started
@@ -106,7 +107,7 @@ local function settle(s, now, day)
     move(bot, lane, s.moved, now)
   end
   if s.suppress then
-    suppress(bot, lane_by_message(bot, seq), s.suppress, now, day)
+    s.left = suppress(bot, lane_by_message(bot, seq), s.suppress, now, day)
   end
   for _, draft in ipairs(s.drafts) do
     local _, used = accept(draft, number, now, day)
@@ -123,7 +124,10 @@ local function foresee_settled(settlements)
   end
   for bot, seqs in pairs(wanted) do
     foresee_messages(bot, seqs)
-    local chats = {}
+    local flights, chats = fetch(bot.k.f, seqs), {}
+    for index, seq in ipairs(seqs) do
+      bot.flights[seq] = flights[index] or false
+    end
     for _, seq in ipairs(seqs) do
       local message = bot.messages[seq]
       chats[#chats + 1] = message and message.chat
@@ -160,6 +164,9 @@ local function settle_group(settlements, now, day)
     if fates[index] == 'yes' then
       despite_full(s.bot)
       settle(s, now, day)
+    end
+    if s.suppress and fates[index] and (s.left or fates[index] == 'done') then
+      answers[index] = 2
     end
   end
   return answers
