@@ -12,7 +12,7 @@ from kurir.core.message import State
 from kurir.ports import Clock, Query, Settlement, Store
 
 PAGE = 500  # messages looked at in one step
-CLOCKS_APART = 0.5  # seconds at most between the time given to a store and what a store with a clock of its own makes of it
+CLOCKS_APART = 0.5  # seconds at most by which a store with a clock of its own dates things differently
 
 Emit = Callable[[Event], None]
 

@@ -339,8 +339,8 @@ BEGIN
     RETURN NULL;
   END IF;
   RETURN (
-    SELECT json_agg(json_build_array(d.no, coalesce(k.id, d.id), CASE WHEN dead[d.no] IS NOT NULL AND d.seq IS NOT NULL THEN 3
-      ELSE state_of(coalesce(k.id, d.id)) END,
+    SELECT json_agg(json_build_array(d.no, coalesce(k.id, d.id), CASE WHEN d.seq IS NULL THEN state_of(coalesce(k.id, d.id))
+      WHEN dead[d.no] IS NOT NULL THEN 3 ELSE 0 END,
       d.seq IS NULL AND coalesce(k.id <> d.id, false), seq_of(coalesce(k.id, d.id)), given ->> d.no::text) ORDER BY d.no)
     FROM unnest(seqs, ids, places, extras) WITH ORDINALITY d (seq, id, place, extra, no)
       LEFT JOIN key k ON d.seq IS NULL AND d.extra IS NOT NULL AND k.bot = bots[d.place] AND k.key = d.extra::json ->> 'key'
