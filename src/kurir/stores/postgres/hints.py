@@ -127,8 +127,8 @@ class Hints:
                 while not await _set_within(gone, CHECK_EVERY):
                     async with asyncio.timeout(self._pool.address.timeout):
                         await connection.execute("SELECT 1")
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                self._changed.set()
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
+                self._changed.set()  # whatever became of the connection, there will be another
             finally:
                 self._listening = False
                 self._mark = None
