@@ -25,7 +25,7 @@ FOUND_BY = {
     "retry_loses_its_place": 3,
     "edit_overtakes_a_delete": 9,
     "outage_unseen": 1,
-    "fence_ignored": 75,
+    "fence_ignored": 157,
     "expiry_unchecked": 2,
     "key_ignored": 0,
     "outage_is_charged": 1,
