@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from .message import DEFAULT_OPTIONS, Attempt, FileRef, Options, Priority, State
+from .message import DEFAULT_OPTIONS, Attempt, Draft, FileRef, Options, Priority, State
 
 
 class Section(StrEnum):
@@ -100,6 +100,26 @@ class MessageRow:
     crashes: int = 0
     superseded_by: str | None = None
     attempts: tuple[Attempt, ...] = ()
+
+    def draft(self, due_at: float) -> Draft:
+        """It, as it was handed over, but due at `due_at`."""
+        return Draft(
+            id=self.id,
+            bot=self.bot,
+            chat=self.chat,
+            method=self.method,
+            params=self.params,
+            accepted_at=self.accepted_at,
+            priority=self.priority,
+            files=self.files,
+            due_at=due_at,
+            expires_at=self.expires_at,
+            key=self.key,
+            digest=self.digest,
+            target=self.target,
+            metadata=self.metadata,
+            options=self.options,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,9 @@ machine may share the file; all of them write to it, and one at a time forwards 
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from kurir.stores.codec import (
     load_options,
 )
 from kurir.stores.named import statements
-from kurir.stores.sqlite.reader import Reader
+from kurir.stores.sqlite.reader import Reader, in_thread
 from kurir.stores.sqlite.store import migrate
 from kurir.stores.sqlite.transaction import Transaction
 from kurir.stores.sqlite.writer import Writer, connect, translate
@@ -106,7 +105,7 @@ class Journal:
     async def open(self) -> None:
         """Create the file, or its tables. Raises SchemaMismatch when it is newer than this Kurir, or none of ours."""
         if self._writer is None:
-            await self._in_thread(self._open)
+            await in_thread(self._open, inline=self._inline)
 
     def _open(self) -> None:
         try:
@@ -122,7 +121,7 @@ class Journal:
 
     async def close(self) -> None:
         if self._writer is not None:
-            await self._in_thread(self._close)
+            await in_thread(self._close, inline=self._inline)
 
     def _close(self) -> None:
         assert self._writer is not None
@@ -132,17 +131,6 @@ class Journal:
         self._reader.close()
         self._watcher.close()
         self._writer = self._reader = self._watcher = None
-
-    async def _in_thread(self, work: Callable[[], None]) -> None:
-        if self._inline:
-            work()
-            return
-        try:
-            working = asyncio.get_running_loop().run_in_executor(None, work)
-        except RuntimeError:  # the interpreter is shutting down: no thread takes work any more
-            work()
-            return
-        await working
 
     def _writes(self) -> Writer:
         if self._writer is None:

@@ -9,7 +9,6 @@ from dataclasses import replace
 from itertools import islice
 from typing import assert_never
 
-from kurir.core.message import Draft
 from kurir.core.rows import AliasRow, BotRow, FileIdRow, LaneRow, MessageRow, Section, SequenceRow
 from kurir.ports import ApiKey, Chunk, Day, Row
 
@@ -143,23 +142,7 @@ class Cargo:
 
     def _load_message(self, row: MessageRow) -> None:
         self._withdraw(row.seq)
-        draft = Draft(
-            id=row.id,
-            bot=row.bot,
-            chat=row.chat,
-            method=row.method,
-            params=row.params,
-            accepted_at=row.accepted_at,
-            priority=row.priority,
-            files=row.files,
-            due_at=row.due_at,
-            expires_at=row.expires_at,
-            key=row.key,
-            digest=row.digest,
-            target=row.target,
-            metadata=row.metadata,
-            options=row.options,
-        )
+        draft = row.draft(row.due_at)
         message = Message(draft, row.seq, row.pos, row.due_at, row.expires_at, row.state, row.token)
         message.asked_at, message.requeued_at, message.ended_at = row.asked_at, row.requeued_at, row.ended_at
         message.reason, message.result, message.superseded_by = row.reason, row.result, row.superseded_by

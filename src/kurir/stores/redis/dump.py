@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, assert_never
 
-from kurir.core.message import Draft, Record, State
+from kurir.core.message import Record, State
 from kurir.core.rows import AliasRow, BotRow, FileIdRow, LaneRow, MessageRow, Section, SequenceRow
 from kurir.ports import Chunk, Day, Row
 
@@ -279,23 +279,7 @@ def _float(at: float | None) -> float | None:
 
 
 def _message_words(row: MessageRow) -> tuple[Any, ...]:
-    draft = Draft(
-        id=row.id,
-        bot=row.bot,
-        chat=row.chat,
-        method=row.method,
-        params=row.params,
-        accepted_at=row.accepted_at,
-        priority=row.priority,
-        files=row.files,
-        due_at=row.asked_at or 0.0,
-        expires_at=row.expires_at,
-        key=row.key,
-        digest=row.digest,
-        target=row.target,
-        metadata=row.metadata,
-        options=row.options,
-    )
+    draft = row.draft(row.asked_at or 0.0)
     token = "" if row.token is None else row.token
     return row.seq, int(row.later), token, repr(row.pos), dump_draft(draft, 0.0), _standing(row)
 

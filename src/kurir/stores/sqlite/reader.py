@@ -65,6 +65,19 @@ class Reader:
         self._db.close()
 
 
+async def in_thread(work: Callable[[], None], *, inline: bool) -> None:
+    """Do what blocks beside the event loop. `inline`: in the calling thread."""
+    if inline:
+        work()
+        return
+    try:
+        working = asyncio.get_running_loop().run_in_executor(None, work)
+    except RuntimeError:  # the interpreter is shutting down: no thread takes work any more
+        work()
+        return
+    await working
+
+
 def is_short(query: Query | LaneQuery) -> bool:
     """It goes straight to a few rows; anything else may have to look at every one."""
     if isinstance(query, LaneQuery):

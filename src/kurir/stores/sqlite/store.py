@@ -32,7 +32,7 @@ from kurir.stores.named import migrations
 
 from . import alter, claims, dump, joining, keys, reads, roster, sharing
 from .liveness import Liveness
-from .reader import LONGEST, Reader, is_short
+from .reader import LONGEST, Reader, in_thread, is_short
 from .submit import Submit
 from .writer import Writer, connect, translate
 
@@ -61,7 +61,7 @@ class SqliteStore:
 
     async def open(self) -> None:
         if self._writer is None:
-            await self._in_thread(self._open)
+            await in_thread(self._open, inline=self._inline)
 
     def _open(self) -> None:
         try:
@@ -82,7 +82,7 @@ class SqliteStore:
 
     async def close(self) -> None:
         if self._writer is not None:
-            await self._in_thread(self._close)
+            await in_thread(self._close, inline=self._inline)
 
     def _close(self) -> None:
         assert self._writer is not None
@@ -96,17 +96,6 @@ class SqliteStore:
             self._watcher.close()
         self._liveness.close()
         self._writer = self._reader = self._searcher = self._watcher = None
-
-    async def _in_thread(self, work: Callable[[], None]) -> None:
-        if self._inline:
-            work()
-            return
-        try:
-            working = asyncio.get_running_loop().run_in_executor(None, work)
-        except RuntimeError:  # the interpreter is shutting down: no thread takes work any more
-            work()
-            return
-        await working
 
     def _writes(self) -> Writer:
         if self._writer is None:
