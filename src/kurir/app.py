@@ -7,8 +7,7 @@ import random
 import secrets
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Self, cast, overload
 
 from .conditions import query
@@ -49,7 +48,7 @@ from .services.spooling import Spooling, journal_of
 from .services.supervisor import Supervisor
 from .services.suppression import suppress
 from .services.tools import Tools
-from .settings import KNOBS, Settings, load, make_bot, pace
+from .settings import Settings, chosen
 from .stores.journal import Journal
 from .stores.sqlite import SqliteStore
 from .stores.urls import open_store
@@ -58,7 +57,6 @@ from .telegram.shared_spool import SharedSpool, cache_folder
 from .telegram.spool import Spool
 from .telegram.transport import HttpTransport
 
-DAYS = ("history", "suppression")  # settings that are days in the file and seconds here
 ASKING = 2000  # connections for calls that are not stored; most are long polls
 GRACE = 8.0  # seconds that calls in flight get at a clean stop; the whole stop takes less than 10
 
@@ -97,7 +95,7 @@ class Kurir(Conveniences):
         parts: Parts = Parts(),
         **overrides: Any,
     ) -> None:
-        self.settings = _settings(settings, token, overrides)
+        self.settings = chosen(settings, token, overrides)
         if courier and not self.settings.bots:
             raise InvalidSetting("KURIR_BOT_TOKEN", "is not set", "Set it, or pass token=...; @BotFather gives one.")
         url = self.settings.store if store is None else store
@@ -380,24 +378,6 @@ class Kurir(Conveniences):
             record = await self._waiting.get(id)
             raise WrongState(f"message {id} is {record.state}", f"It {needed}.")
         self._hub.emit(altered(changed, change, self.clock.now()))
-
-
-def _settings(settings: Settings | None, token: str | None, overrides: dict[str, Any]) -> Settings:
-    s = load() if settings is None else settings
-    limits = overrides.pop("pace", None)
-    if token is not None:
-        s = replace(s, bots=(make_bot("default", token),))
-    if limits is not None:
-        s = replace(s, bots=tuple(replace(b, limits=pace(limits, b.limits, "pace")) for b in s.bots))
-    knobs = {knob.name: knob for knob in KNOBS}
-    for name, value in overrides.items():
-        if name not in Settings.__slots__:
-            raise InvalidSetting(name, "is unknown", f"Known: {', '.join(Settings.__slots__)}.")
-        if name in knobs and value != getattr(s, name):
-            given = str(value) if isinstance(value, Path) else value
-            parsed = knobs[name].parse(name, given)
-            overrides[name] = value if isinstance(value, int | float) and name in DAYS else parsed
-    return replace(s, **overrides) if overrides else s
 
 
 def _spool(settings: Settings, store: Store, clock: Clock, url: str | Store) -> Spool | None:

@@ -23,6 +23,7 @@ TOKEN = re.compile(r"\d{3,20}:[A-Za-z0-9_-]{3,100}")
 DEFAULT_STORE = "sqlite:///kurir.db"
 DEFAULT_URL = "https://api.telegram.org"
 DAY = 86400.0  # seconds
+_DAYS = ("history", "suppression")  # settings that are days in the file and seconds here
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,26 @@ def load(environ: Mapping[str, str] | None = None, file: Path | None = None) -> 
     values["bots"] = _bots(environ, table)
     values["warnings"] = tuple(_unknown(environ, table))
     return Settings(**values)
+
+
+def chosen(settings: Settings | None, token: str | None, overrides: dict[str, Any]) -> Settings:
+    """Those given, else those of the environment and the file; with one bot of that token, and single ones replaced.
+    Raises InvalidSetting."""
+    s = load() if settings is None else settings
+    limits = overrides.pop("pace", None)
+    if token is not None:
+        s = replace(s, bots=(make_bot("default", token),))
+    if limits is not None:
+        s = replace(s, bots=tuple(replace(b, limits=pace(limits, b.limits, "pace")) for b in s.bots))
+    knobs = {knob.name: knob for knob in KNOBS}
+    for name, value in overrides.items():
+        if name not in Settings.__slots__:
+            raise InvalidSetting(name, "is unknown", f"Known: {', '.join(Settings.__slots__)}.")
+        if name in knobs and value != getattr(s, name):
+            given = str(value) if isinstance(value, Path) else value
+            parsed = knobs[name].parse(name, given)
+            overrides[name] = value if isinstance(value, int | float) and name in _DAYS else parsed
+    return replace(s, **overrides) if overrides else s
 
 
 def _file(environ: Mapping[str, str], file: Path | None) -> dict[str, Any]:

@@ -180,22 +180,49 @@ def _problem() -> Json:
     )
 
 
+def _accepted() -> Json:
+    return shape(
+        {
+            "id": TEXT,
+            "state": _STATE,
+            "duplicate": {**BOOLEAN, "description": "The idempotency key was known; `id` is the first message's."},
+            "spooled": {
+                **BOOLEAN,
+                "description": "Only while the store is away: the message is on this machine until it is back.",
+            },
+        },
+        ("id", "state", "duplicate"),
+    )
+
+
+def _chat() -> Json:
+    return shape(
+        {
+            "chat": TEXT,
+            "bot": _NAME,
+            "bot_id": INTEGER,
+            "waiting": _COUNT,
+            "sending": BOOLEAN,
+            "next_at": {
+                **_WHEN,
+                "description": "When a message may leave at the earliest; null also while paused.",
+            },
+            "paused": {**BOOLEAN, "description": "Until resumed."},
+            "silent_until": {**_WHEN, "description": "It hears nothing before: a pause, or Telegram's wish."},
+            "paused_why": {"type": ["string", "null"], "description": "The reason given with the pause."},
+            "head": {"type": ["string", "null"], "description": "The message whose turn it is."},
+            "suppressed": {"type": ["string", "null"], "description": "Why nobody writes to it."},
+            "suppressed_at": _WHEN,
+            "moved_to": {"type": ["string", "null"]},
+        }
+    )
+
+
 def schemas() -> Json:
     """The components of the OpenAPI document."""
     return {
         "Message": _message(),
-        "Accepted": shape(
-            {
-                "id": TEXT,
-                "state": _STATE,
-                "duplicate": {**BOOLEAN, "description": "The idempotency key was known; `id` is the first message's."},
-                "spooled": {
-                    **BOOLEAN,
-                    "description": "Only while the store is away: the message is on this machine until it is back.",
-                },
-            },
-            ("id", "state", "duplicate"),
-        ),
+        "Accepted": _accepted(),
         "Record": _record(),
         "File": shape(
             {
@@ -207,26 +234,7 @@ def schemas() -> Json:
             }
         ),
         "Bot": _bot(),
-        "Chat": shape(
-            {
-                "chat": TEXT,
-                "bot": _NAME,
-                "bot_id": INTEGER,
-                "waiting": _COUNT,
-                "sending": BOOLEAN,
-                "next_at": {
-                    **_WHEN,
-                    "description": "When a message may leave at the earliest; null also while paused.",
-                },
-                "paused": {**BOOLEAN, "description": "Until resumed."},
-                "silent_until": {**_WHEN, "description": "It hears nothing before: a pause, or Telegram's wish."},
-                "paused_why": {"type": ["string", "null"], "description": "The reason given with the pause."},
-                "head": {"type": ["string", "null"], "description": "The message whose turn it is."},
-                "suppressed": {"type": ["string", "null"], "description": "Why nobody writes to it."},
-                "suppressed_at": _WHEN,
-                "moved_to": {"type": ["string", "null"]},
-            }
-        ),
+        "Chat": _chat(),
         "Suppression": shape(
             {"chat": TEXT, "bot": _NAME, "bot_id": INTEGER, "why": {"type": ["string", "null"]}, "since": _WHEN}
         ),
