@@ -35,7 +35,7 @@ format: $(STAMP) ## let ruff rewrite the layout
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## measure; a table on screen and JSON in bench/results tests/deploy/.prometheus tests/clients/node/node_modules
+bench: $(STAMP) ## measure; a table on screen and JSON in bench/results
 	$(BIN)/python -m bench
 
 seeds: $(STAMP) ## the deterministic simulation over 10,000 seeds

@@ -1,12 +1,19 @@
-"""Servers for all tests: PostgreSQL and Redis of this process' own, started when a test first asks for them."""
+"""For all tests: servers of this process' own, started when a test first asks for them; and what Hypothesis tries."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from .servers import Engine, PostgresServer, RedisServer, first_postgres, first_redis, shared
+
+# A run tells what changed in the code, not in the dice: the same examples each time. KURIR_EXPLORE=1 looks for new ones.
+settings.register_profile("same", derandomize=True)
+settings.register_profile("explore", print_blob=True)
+settings.load_profile("explore" if os.environ.get("KURIR_EXPLORE") else "same")
 
 
 @pytest.fixture(scope="session")

@@ -271,7 +271,7 @@ class Stats:
 class Pruned:
     messages: int = 0
     lanes: int = 0
-    orphan_files: tuple[str, ...] = ()  # sha256 of spooled files that no remaining message refers to
+    orphan_files: tuple[str, ...] = ()  # sha256, in order, of spooled files that no remaining message refers to
 
 
 class Store(Protocol):

@@ -71,6 +71,12 @@ async def test_files_that_only_the_removed_messages_referred_to_are_answered(pos
     assert (await post.store.prune(T + 1, T + 1)).orphan_files == ("bb",)
 
 
+async def test_orphans_are_told_in_order_however_a_message_names_them(post: Post) -> None:
+    await post.submit(draft("1", files=(file("bb"), file("cc"), file("aa"))))
+    await post.settle(await post.one())
+    assert (await post.store.prune(T + 1, T + 1)).orphan_files == ("aa", "bb", "cc")
+
+
 async def test_a_file_of_a_final_message_that_remains_is_no_orphan(post: Post) -> None:
     await post.submit(draft("1", files=(file("aa"),)), draft("2", files=(file("aa"),)))
     for at in (1, 2):

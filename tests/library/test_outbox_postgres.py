@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
-from kurir import InvalidMessage, KeyConflict, Kurir, Settings, StoreError
+from kurir import InvalidMessage, KeyConflict, KeyHeld, Kurir, Settings, StoreError
 from kurir.blocking import BlockingKurir
 from kurir.core.events import Submitted
 from kurir.stores.postgres import PostgresStore
@@ -183,6 +183,21 @@ async def test_a_key_that_another_open_transaction_has_is_waited_for(kurir: Kuri
     assert await count(kurir) == 1
     await first.close()
     await second.close()
+
+
+async def test_submits_beside_an_open_transaction_with_their_key_are_refused_soon_and_take_nobody_along(
+    kurir: Kurir, plain: str
+) -> None:
+    with psycopg.connect(plain) as connection:
+        first = await kurir.send_text(42, "x", idempotency_key="k", connection=connection)
+        held = [asyncio.create_task(kurir.send_text(42, "x", idempotency_key="k")) for _ in range(4)]
+        async with asyncio.timeout(8.0):
+            assert not (await kurir.send_text(43, "y", idempotency_key="another")).duplicate
+            answers = await asyncio.gather(*held, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [KeyHeld] * 4
+        await kurir.send_text(44, "z")  # the breaker did not take it for an outage
+    again = await kurir.send_text(42, "x", idempotency_key="k")
+    assert (again.id, again.duplicate) == (first.id, True)
 
 
 async def test_an_open_transaction_holds_up_its_own_chats_alone(kurir: Kurir, plain: str) -> None:

@@ -11,6 +11,7 @@ KurirError
 ├── StoreError            the store did not do it; nothing was changed
 │   ├── StoreFull         no room on disk
 │   ├── StoreAway         busy, unreachable or closed
+│   │   └── KeyHeld       an open transaction is about to have the key
 │   └── SchemaMismatch    the store's schema is newer than this Kurir
 ├── Undelivered           awaited delivery ended otherwise: `record`
 └── DeliveryTimeout       awaited delivery has not ended yet; the message lives on
@@ -91,6 +92,10 @@ class StoreFull(StoreError):
 
 class StoreAway(StoreError):
     """The store is busy, closed or unreachable."""
+
+
+class KeyHeld(StoreAway):
+    """Another transaction, not ended yet, is about to have the idempotency key. The store itself is well."""
 
 
 class SchemaMismatch(StoreError):

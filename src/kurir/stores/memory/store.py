@@ -375,7 +375,7 @@ class MemoryStore:
             lanes[lane.id] = lane
             files += self._remove(message)
             messages += 1
-        return Pruned(messages, self._tidy(lanes.values(), now), tuple(files))
+        return Pruned(messages, self._tidy(lanes.values(), now), tuple(sorted(files)))
 
     def _tidy(self, lanes: Iterable[Lane], now: float) -> int:
         """Forget those of the lanes of which nothing need be remembered; how many."""

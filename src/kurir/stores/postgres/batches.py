@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from kurir.core.errors import KurirError, StoreAway, StoreFull
+from kurir.core.errors import KeyHeld, KurirError, StoreAway, StoreFull
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -80,10 +80,8 @@ class Batches(Generic[J, R]):
     async def _answer(self, batch: list[_Job[J, R]]) -> None:
         try:
             answers = await self._carry_out([job.work for job in batch])
-        except (StoreAway, StoreFull) as error:
-            _refuse(batch, error)
         except KurirError as error:
-            if len(batch) == 1:
+            if len(batch) == 1 or _of_all(error):
                 _refuse(batch, error)
                 return
             for job in batch:
@@ -99,6 +97,11 @@ class Batches(Generic[J, R]):
         """Wait until all that was handed over is done."""
         while self._under_way:
             await asyncio.wait(self._under_way)
+
+
+def _of_all(error: KurirError) -> bool:
+    """Each of them would be answered so."""
+    return isinstance(error, StoreAway | StoreFull) and not isinstance(error, KeyHeld)
 
 
 def _refuse(batch: Sequence[_Job[J, R]], error: Exception) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import asyncpg
 import orjson
 
-from kurir.core.errors import InvalidMessage, KeyConflict, KurirError, StoreAway, StoreError, StoreFull
+from kurir.core.errors import InvalidMessage, KeyConflict, KeyHeld, KurirError, StoreAway, StoreError, StoreFull
 
 _AWAY = {  # SQLSTATE classes and codes with which a server says that it cannot be spoken to now
     "08",  # connection exception
@@ -23,7 +23,7 @@ _AWAY = {  # SQLSTATE classes and codes with which a server says that it cannot 
 }
 _BROKEN = {"57P01", "57P02", "57P05", "25P03"}  # the connection ends with these, perhaps after the work was done
 _AGAIN = {"40001", "40P01", "55P03"}  # rolled back because of others: to be tried again at once
-CONFLICT = "KU409"  # raised by our own functions
+CONFLICT, HELD = "KU409", "KU423"  # raised by our own functions
 
 
 class Away(Exception):
@@ -60,6 +60,11 @@ def _of_server(error: asyncpg.PostgresError, server: str) -> Away | KurirError:
     if code == CONFLICT:
         key, id = orjson.loads(error.detail or "[]")
         return KeyConflict(key, id)
+    if code == HELD:
+        return KeyHeld(
+            f"a transaction on {server} that is still open submits with the same idempotency key",
+            "Try again when it has ended.",
+        )
     if code in _AGAIN:
         return Away(StoreAway(f"{server}: {said}", "Try again."), doubtful=False, again=True, usable=True)
     if code == "57014":

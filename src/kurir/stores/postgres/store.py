@@ -334,7 +334,7 @@ class PostgresStore(Blobs, Cargo):
             sql, self._now(now), before, limit, lift_before, KEY_LIFE, LANE_IDLE, self._engine.number()
         )
         messages, lanes, files = orjson.loads(row[0])
-        return Pruned(messages, lanes, tuple(files))
+        return Pruned(messages, lanes, tuple(sorted(files)))
 
     # ---------------------------------------------------------------- watch, keys
 

@@ -94,7 +94,7 @@ class People:
         return Pruned(
             sum(messages for messages, _, _ in removed),
             sum(lanes for _, lanes, _ in removed),
-            tuple(sha256.decode() for sha256 in await self._unused(orphans, bots)),
+            tuple(sorted(sha256.decode() for sha256 in await self._unused(orphans, bots))),
         )
 
     async def _prune(

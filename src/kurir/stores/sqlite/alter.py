@@ -111,7 +111,7 @@ def prune(tx: Transaction, before: float, now: float, limit: int, lift_before: f
     removed = 0
     for lane in dict.fromkeys(row[1] for row in rows):
         removed += tx.db.execute(Q["prune_lane"], {"lane": lane, "idle": now - LANE_IDLE}).rowcount
-    return Pruned(len(rows), removed, tuple(orphans))
+    return Pruned(len(rows), removed, tuple(sorted(orphans)))
 
 
 def steer(tx: Transaction, bot: int, chat: str | None, until: float, reason: str | None, extend: bool) -> None:

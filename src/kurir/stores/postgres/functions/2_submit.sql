@@ -1,7 +1,7 @@
 -- The verb `submit`. Draft n is for the chat `chats[places[n]]` of the bot `bots[places[n]]`; `extras[n]` is a JSON object of
 -- what is not plain about it, or null. Answers the order numbers, and in `rest` a JSON array of
 -- [n, id, state, duplicate, seq, replaces] for those that are not simply waiting now (state: 0 waiting · 1 sending · as in
--- `ended`). Raises KU409 with a detail of [key, id] at a conflict of keys.
+-- `ended`). Raises KU409 with a detail of [key, id] at a conflict of keys, KU423 while one is held.
 CREATE FUNCTION submit(at float8, ids text[], places integer[], methods text[], params text[], prios smallint[],
   accepted float8[], extras text[], bots bigint[], chats text[], OUT seqs bigint[], OUT rest text)
 LANGUAGE plpgsql AS $$
@@ -17,7 +17,7 @@ BEGIN
     PERFORM admit(at, bots);
     lanes := enter_lanes(bots, chats);
   ELSE
-    PERFORM take_keys(ids, places, extras, bots);
+    PERFORM take_keys_soon(ids, places, extras, bots);
     PERFORM admit(at, bots);
     lanes := lanes_of_new(new_drafts(ids, places, extras, bots, plain), places, bots, chats);
   END IF;
@@ -132,6 +132,15 @@ BEGIN
     json_to_record(d.extra::json) x (key text, digest text)
   WHERE x.key IS NOT NULL ORDER BY bot, key, d.no ON CONFLICT DO NOTHING;
 END $$;
+
+-- `take_keys` for a submit that others' may be in one transaction with. Raises KU423 when somebody's transaction with one of
+-- the keys stays open.
+CREATE FUNCTION take_keys_soon(ids text[], places integer[], extras text[], bots bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM take_keys(ids, places, extras, bots);
+EXCEPTION WHEN lock_not_available THEN
+  RAISE EXCEPTION 'key held' USING ERRCODE = 'KU423';
+END $$ SET lock_timeout = '500ms';
 
 -- One for each draft that is new; null where its id is known, or its key another's.
 CREATE FUNCTION order_numbers(ids text[], places integer[], extras text[], bots bigint[], plain boolean) RETURNS bigint[]
