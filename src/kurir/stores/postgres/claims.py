@@ -23,6 +23,7 @@ GOOD_FOR = 30.0  # seconds after which the server does not begin with a claim an
 FROM_START = -1  # in the place of `looks_seen`
 
 SQL = {
+    "lease": "SELECT told, changed, clock FROM kurir.lease($1::float8, $2, $3::int8[], $4::float8, $5::int8, $6::float8)",
     "claim": "SELECT * FROM kurir.claim($1::float8, $2::int8, $3, $4::int8, $5::int4, $6::int4, $7::int8, $8::int8[],"
     " $9::float8, $10::int8, $11::float8[], $12::int8[], $13::float8, $14::bool)",
     "adopt": "SELECT * FROM kurir.adopt($1::float8, $2::int8, $3, $4::int8, $5::int4, $6::bool, $7::int8, $8::int8[],"

@@ -34,12 +34,12 @@ from kurir.ports import (
     Stats,
     Worker,
 )
-from kurir.stores.breaker import Breaker
+from kurir.stores.batches import Batches
+from kurir.stores.breaker import Breaker, Circuit
 from kurir.stores.clock import ServerClock
 
 from . import claims, keys, reads, settling, submit
 from .address import parse
-from .batches import Batches
 from .blobs import Blobs
 from .connections import Pool, Work
 from .dump import Cargo
@@ -53,6 +53,7 @@ T = TypeVar("T")
 
 DRAFTS_TOGETHER = 1000  # of several submits that are one transaction, at most
 SETTLED_TOGETHER = 500
+LEAVE_SECONDS = 1.0  # for giving up the leases, when the store closes
 LANE_IDLE = 3600.0  # seconds an empty lane is kept for its cool-down's sake
 
 
@@ -79,6 +80,7 @@ class PostgresStore(Blobs, Cargo):
         self._joins = Joins(self._schema, self._address.name)
         self._doubts = settling.Doubts()
         self._standpoints: dict[int, claims.Standpoint] = {}
+        self._held: dict[str, set[int]] = {}  # bots, by holder
         self._submits: Batches[Submission, list[Accepted]] = Batches(self._submit, DRAFTS_TOGETHER)
         self._settles: Batches[settling.Call, list[bool]] = Batches(self._settle, SETTLED_TOGETHER)
         self._open: Engine | None = None
@@ -109,11 +111,13 @@ class PostgresStore(Blobs, Cargo):
 
     async def close(self) -> None:
         if self._open is not None:
-            await self._submits.close()
-            await self._settles.close()
+            await self._submits.finish()
+            await self._settles.finish()
+            await self._leave()
             await self._open.close()
             self._open = None
             self._standpoints.clear()
+            self._held.clear()
 
     async def dump(self, section: Section, cursor: str | None = None, limit: int = 1000) -> Chunk:
         await self._engine.admit(self._now(0.0))
@@ -159,15 +163,29 @@ class PostgresStore(Blobs, Cargo):
 
     async def lease(self, holder: str, bots: Sequence[int], until: float, now: float) -> list[Lease]:
         engine, lasts = self._engine, until - now
-        sql = (
-            "SELECT told, changed, clock FROM kurir.lease($1::float8, $2, $3::int8[], $4::float8, $5::int8, $6::float8)"
-        )
+        values = (self._now(now), holder, list(bots), lasts, engine.number(), claims.RECENT)
         asked_at = self._clock.ticks()
-        row = await engine.row(sql, self._now(now), holder, list(bots), lasts, engine.number(), claims.RECENT)
+        row = await engine.row(claims.SQL["lease"], *values)
         self._clock.learn(row["clock"], asked_at, self._clock.ticks())
         if row["changed"]:
             engine.hints.tell(at_once=lasts <= 0)
-        return claims.in_order(claims.leases(row["told"], holder), bots)
+        leases = claims.in_order(claims.leases(row["told"], holder), bots)
+        if lasts > 0:
+            self._held.setdefault(holder, set()).update(lease.bot for lease in leases)
+        else:
+            self._held.get(holder, set()).difference_update(bots)
+        return leases
+
+    async def _leave(self) -> None:
+        """What this handle holds is given up, if the server can be told soon."""
+        engine, sql = self._engine, self._engine.sql(claims.SQL["lease"])
+        if engine.breaker.circuit is not Circuit.CLOSED:
+            return
+        for holder, bots in self._held.items():
+            if bots:
+                values = (self._now(0.0), holder, sorted(bots), 0.0, engine.number(), claims.RECENT)
+                await engine.last_word(lambda db: db.fetchrow(sql, *values), LEAVE_SECONDS)  # noqa: B023 - awaited
+                engine.hints.tell(at_once=True)
 
     async def attend(self, holder: str, bots: Sequence[int], until: float, now: float) -> Roll:
         engine, lasts = self._engine, until - now

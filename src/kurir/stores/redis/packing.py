@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from kurir.core.message import (
-    DEFAULT_OPTIONS,
     Accepted,
     Attempt,
     Claim,
@@ -18,7 +17,7 @@ from kurir.core.message import (
 from kurir.ports import Lane, Settlement
 from kurir.stores.codec import dump_metadata, dump_options, load_metadata, load_options
 
-from .msgpack import NIL, double, pack, text, unpack
+from .msgpack import pack, unpack, unpack_exactly
 
 SENDING = 1
 CODES = {
@@ -32,34 +31,29 @@ CODES = {
 STATES = tuple(CODES)
 _PRIORITIES = tuple(Priority)
 _COALESCE, _FORCE = 1, 2
-_PLAIN = NIL * 5  # of a draft: expires_at, key, digest, target, flags
-_BARE = NIL * 3  # of a draft: files, options, metadata
+_KEPT = 15  # values that `dump_draft` packs
+_STANDING = 14  # values that say how a message stands
 
 
 def dump_draft(draft: Draft, now: float) -> bytes:
     """The message as it is kept. A `due_at` that has passed is none."""
     flags = draft.coalesce * _COALESCE | draft.force * _FORCE
-    if draft.expires_at is None and draft.key is None and draft.target is None and not flags:
-        special = _PLAIN
-    else:
-        special = pack(draft.expires_at, draft.key, draft.digest, draft.target, flags or None)
-    if draft.files or draft.metadata or draft.options is not DEFAULT_OPTIONS:
-        files = [[f.field, f.sha256, f.size, f.name, f.mime, f.kind] for f in draft.files] or None
-        rest = pack(files, dump_options(draft.options), dump_metadata(draft.metadata))
-    else:
-        rest = _BARE
-    return b"".join(
-        (
-            text(draft.id.encode()),
-            text(draft.chat.encode()),
-            text(draft.method.encode()),
-            bytes((draft.priority,)),
-            double(draft.accepted_at),
-            double(draft.due_at) if draft.due_at > now else NIL,
-            special,
-            rest,
-            text(draft.params),
-        )
+    return pack(
+        draft.id,
+        draft.chat,
+        draft.method,
+        int(draft.priority),
+        draft.accepted_at,
+        draft.due_at if draft.due_at > now else None,
+        draft.expires_at,
+        draft.key,
+        draft.digest,
+        draft.target,
+        flags or None,
+        [[f.field, f.sha256, f.size, f.name, f.mime, f.kind] for f in draft.files] or None,
+        dump_options(draft.options),
+        dump_metadata(draft.metadata),
+        draft.params,
     )
 
 
@@ -113,13 +107,15 @@ _UNTOUCHED: list[Any] = [0, None, None, None, None, 0, 0, 0, 0, None, None, None
 
 def standing_of(raw: bytes) -> list[Any]:
     """How a message stands. What is not there is told as false, which is never a value."""
-    return [None if value is False else value for value in unpack(raw)]
+    return [None if value is False else value for value in unpack_exactly(_STANDING, raw)]
 
 
 def claim_of(bot: int, token: int, row: list[Any]) -> Claim:
     """A claim as `claim` and `adopt` answer it."""
     seq, lane, chat, suppressed, raw, raw_standing, file_ids = row
-    id, _, method, prio, accepted_at, due_at, expires_at, _, _, _, _, files, options, _, params = unpack(raw)
+    id, _, method, prio, accepted_at, due_at, expires_at, _, _, _, _, files, options, _, params = unpack_exactly(
+        _KEPT, raw
+    )
     standing = standing_of(raw_standing) if raw_standing is not None else _UNTOUCHED
     _, _, _, _, _, tries, doubts, crashes, calls, _, requeued_at, *_ = standing
     known = {
@@ -155,7 +151,9 @@ def claim_of(bot: int, token: int, row: list[Any]) -> Claim:
 def record_of(bot: int, row: list[Any], with_attempts: bool) -> Record:
     """A record as `walk` answers it."""
     seq, chat, flying, raw, raw_standing = row
-    id, _, method, prio, accepted_at, due_at, expires_at, key, _, _, _, files, options, metadata, params = unpack(raw)
+    id, _, method, prio, accepted_at, due_at, expires_at, key, _, _, _, files, options, metadata, params = (
+        unpack_exactly(_KEPT, raw)
+    )
     if raw_standing is None:
         standing = [*_UNTOUCHED[:2], due_at, *_UNTOUCHED[3:]]
     else:

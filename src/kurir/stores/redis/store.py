@@ -27,6 +27,7 @@ from kurir.ports import (
     Settlement,
     Stats,
 )
+from kurir.stores.batches import Batches
 from kurir.stores.breaker import Breaker
 
 from .address import parse
@@ -35,7 +36,6 @@ from .blobs import Blobs
 from .calls import Calls
 from .claims import Claims
 from .dump import Cargo
-from .gathering import Gathering
 from .hearing import Hearing
 from .host import Host
 from .keyspace import Keyspace
@@ -44,6 +44,7 @@ from .people import People
 from .reads import Reads
 from .writes import Report, Submission, Writes
 
+TOGETHER = 1000  # messages of several callers in one call
 CLOSE_SECONDS = 2.0  # for what was handed over, when the store closes
 LEAVE_SECONDS = 1.0  # for giving up the leases
 
@@ -69,8 +70,8 @@ class RedisStore:
         self._blobs = Blobs(self.link, self.keyspace)
         self._hearing = Hearing(self.link, self.keyspace.channel, who)
         writes = Writes(calls)
-        self._submits: Gathering[Submission] = Gathering(writes.submit)
-        self._settles: Gathering[Report] = Gathering(writes.settle)
+        self._submits: Batches[Submission, list[Accepted]] = Batches(writes.submit, TOGETHER)
+        self._settles: Batches[Report, list[bool]] = Batches(writes.settle, TOGETHER)
 
     # ---------------------------------------------------------------- life
 
@@ -113,7 +114,8 @@ class RedisStore:
     async def submit(self, drafts: Sequence[Draft], now: float) -> list[Accepted]:
         if not drafts:
             return []
-        accepted: list[Accepted] = await self._submits.do(Submission(drafts, now), len(drafts))
+        lanes = frozenset((draft.bot, draft.chat) for draft in drafts)
+        accepted = await self._submits.run(Submission(drafts, now), len(drafts), lanes)
         self._hearing.changed()
         return accepted
 
@@ -132,7 +134,8 @@ class RedisStore:
     async def settle(self, settlements: Sequence[Settlement], now: float) -> list[bool]:
         if not settlements:
             return []
-        settled: list[bool] = await self._settles.do(Report(settlements, now), len(settlements))
+        lanes = frozenset(s.claim.lane for s in settlements)
+        settled = await self._settles.run(Report(settlements, now), len(settlements), lanes)
         self._hearing.changed()
         return settled
 

@@ -42,13 +42,13 @@ class Writes:
 
     # ---------------------------------------------------------------- submit
 
-    async def submit(self, jobs: list[Submission]) -> list[Fate]:
+    async def submit(self, jobs: Sequence[Submission]) -> list[Fate]:
         """For each job the list of `Accepted`."""
         if not self._calls.cluster:
             return await self._submit(jobs)
         numbers = await self._numbers(jobs)
 
-        async def keep(parts: list[Submission]) -> list[Fate]:
+        async def keep(parts: Sequence[Submission]) -> list[Fate]:
             return await self._submit(parts, numbers)
 
         whole = [job for job in jobs if len({draft.bot for draft in job.items}) == 1]
@@ -58,13 +58,13 @@ class Writes:
                 fates[id(job)] = await self._conflict(job) or (await _by_bot([job], _bot_of_draft, keep))[0]
         return [fates[id(job)] for job in jobs]
 
-    async def _numbers(self, jobs: list[Submission]) -> dict[int, int]:
+    async def _numbers(self, jobs: Sequence[Submission]) -> dict[int, int]:
         """In a cluster: a number for each draft, in their order, by what Python knows the draft by."""
         drafts = [draft for job in jobs for draft in job.items]
         first = await self._calls.take_numbers(len(drafts))
         return {id(draft): first + place for place, draft in enumerate(drafts)}
 
-    async def _submit(self, jobs: list[Submission], numbers: Mapping[int, int] | None = None) -> list[Fate]:
+    async def _submit(self, jobs: Sequence[Submission], numbers: Mapping[int, int] | None = None) -> list[Fate]:
         drafts = [draft for job in jobs for draft in job.items]
         words = [word for job in jobs for word in _told_of_submission(job, numbers)]
         answers = await self._calls.numbered_many("submit", {draft.bot for draft in drafts}, 0, *words)
@@ -80,13 +80,13 @@ class Writes:
 
     # ---------------------------------------------------------------- settle
 
-    async def settle(self, jobs: list[Report]) -> list[Fate]:
+    async def settle(self, jobs: Sequence[Report]) -> list[Fate]:
         """For each job a list of bools."""
         if not self._calls.cluster:
             return await self._settle(jobs)
         return await _by_bot(jobs, _bot_of_settlement, self._settle)
 
-    async def _settle(self, jobs: list[Report]) -> list[Fate]:
+    async def _settle(self, jobs: Sequence[Report]) -> list[Fate]:
         lost = self._calls.lost
         marks: list[tuple[Settlement, int]] = []
         bots, new = set(), 0
@@ -113,7 +113,7 @@ class Writes:
             lost.forget(_name(s))
         return [_conflict(answer) or [bool(done) for done in answer] for answer in answers]
 
-    async def _end_suppressed(self, jobs: list[Report], answers: list[Any]) -> None:
+    async def _end_suppressed(self, jobs: Sequence[Report], answers: list[Any]) -> None:
         """Where more waits for a chat that a settlement suppressed than one step ends."""
         for job, answer in zip(jobs, answers, strict=True):
             for s, done in zip(job.items, answer, strict=False):
@@ -139,7 +139,7 @@ def _bot_of_settlement(s: Settlement) -> int:
     return s.claim.bot
 
 
-async def _by_bot(jobs: list[J], bot_of: Callable[[Any], int], carry_out: Callable[[list[J]], Any]) -> list[Fate]:
+async def _by_bot(jobs: Sequence[J], bot_of: Callable[[Any], int], carry_out: Callable[[list[J]], Any]) -> list[Fate]:
     """Carry out the jobs' parts bot by bot, side by side, and put their answers together."""
     parts: dict[int, list[tuple[int, list[int]]]] = {}  # bot -> (job, which of its items)
     for index, job in enumerate(jobs):

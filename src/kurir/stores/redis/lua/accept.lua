@@ -5,8 +5,8 @@ local function wants(message, flag)
   return math.floor((message.flags or 0) / flag) % 2 == 1
 end
 
--- Load at once what will be asked of these drafts: whether their ids are known, and their lanes.
-local function foresee(drafts)
+-- Read these {bot, raw}, and load at once what will be asked of them: whether their ids are known, and their lanes.
+local function foresee_drafts(drafts)
   local wanted = {}
   for _, draft in ipairs(drafts) do
     local bot, message = draft.bot, read_message(draft.raw)
@@ -38,11 +38,10 @@ local function seq_by_id(bot, id)
   return seq
 end
 
--- Whether all of these {bot, raw} may be kept: nil, or the key in question and the message that has it. Tells how many of
--- them are new, and notes who is known already.
+-- Whether all of these drafts, which were foreseen, may be kept: nil, or the key in question and the message that has it. Tells
+-- how many of them are new, and notes who is known already.
 local function refusal(drafts)
   local keys, ids, new = {}, {}, 0
-  foresee(drafts)
   for _, draft in ipairs(drafts) do
     local bot, message = draft.bot, draft.message
     local name = bot.id .. ':' .. message.id

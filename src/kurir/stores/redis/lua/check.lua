@@ -4,4 +4,5 @@ local drafts = {}
 for index = 4, #ARGV do
   drafts[#drafts + 1] = {bot = bot_of(ARGV[3]), raw = ARGV[index]}
 end
+foresee_drafts(drafts)
 return refusal(drafts) or {}

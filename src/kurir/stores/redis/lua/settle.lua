@@ -145,6 +145,7 @@ local function settle_group(settlements, now, day)
       follow_ups[#follow_ups + 1] = draft
     end
   end
+  foresee_drafts(follow_ups)
   local refused, new = refusal(follow_ups)
   if refused then
     return refused

@@ -4,31 +4,38 @@
 -- bot, draft. Each group is kept whole or not at all. Answers a group at a time: a conflict, or what became of its drafts.
 local counter, channel, who = ARGV[3], ARGV[5], ARGV[6]
 
-local function keep(drafts, now, day, numbers)
-  local refused, new = refusal(drafts)
-  if refused then
-    return refused
-  end
-  local number = not numbers and new > 0 and take_numbers(new, counter)
-  local accepted = {}
-  for index, draft in ipairs(drafts) do
-    local answer, used = accept(draft, numbers and numbers[index] or number, now, day)
-    accepted[index] = answer
-    number = number and used and number + 1 or number
-  end
-  return accepted
-end
-
-local at, answers = 7, {}
+local groups, all = {}, {}
+local at = 7
 while ARGV[at] do
-  local now, day, n = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 3])
-  local numbers = ARGV[at + 2] ~= '' and cmsgpack.unpack(ARGV[at + 2]) or nil
+  local n = tonumber(ARGV[at + 3])
+  local numbers = ARGV[at + 2] ~= '' and cmsgpack.unpack(ARGV[at + 2])
   local drafts = {}
   for index = 1, n do
-    drafts[index] = {bot = bot_of(ARGV[at + 2 + 2 * index]), raw = ARGV[at + 3 + 2 * index]}
+    local draft = {bot = bot_of(ARGV[at + 2 + 2 * index]), raw = ARGV[at + 3 + 2 * index], number = numbers and numbers[index]}
+    drafts[index], all[#all + 1] = draft, draft
   end
+  groups[#groups + 1] = {now = tonumber(ARGV[at]), day = ARGV[at + 1], drafts = drafts}
   at = at + 4 + 2 * n
-  answers[#answers + 1] = keep(drafts, now, day, numbers)
+end
+
+foresee_drafts(all)
+if counter ~= '' then
+  local first = take_numbers(#all, counter) -- one for each, though not all may be new
+  for index, draft in ipairs(all) do
+    draft.number = first + index - 1
+  end
+end
+
+local answers = {}
+for index, group in ipairs(groups) do
+  local accepted = refusal(group.drafts)
+  if not accepted then
+    accepted = {}
+    for place, draft in ipairs(group.drafts) do
+      accepted[place] = accept(draft, draft.number, group.now, group.day)
+    end
+  end
+  answers[index] = accepted
 end
 flush()
 redis.pcall('PUBLISH', channel, who)
