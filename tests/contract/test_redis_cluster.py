@@ -125,6 +125,7 @@ async def test_what_follows_a_settlement_has_to_be_the_same_bots(post: Post) -> 
     assert ids(await post.claim()) == ["2"]
 
 
-async def test_wait_aof_is_not_for_clusters(cluster: RedisServer) -> None:
+@pytest.mark.parametrize("option", ["wait_aof", "wait_replicas"])
+async def test_waiting_for_disk_or_replicas_is_not_for_clusters(cluster: RedisServer, option: str) -> None:
     with pytest.raises(InvalidSetting, match="cluster"):
-        await RedisStore(f"{cluster.url}?wait_aof=1").open()
+        await RedisStore(f"{cluster.url}?{option}=1").open()

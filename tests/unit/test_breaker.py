@@ -165,3 +165,11 @@ async def test_it_tells_since_when_and_why(breaker: Breaker, time: Time) -> None
     standing = breaker.standing
     assert (standing.circuit, standing.seconds, standing.why) == (Circuit.OPEN, 0.75, "connection refused")
     assert standing.next_in == pytest.approx(0.75)
+
+
+async def test_who_knows_that_the_store_is_back_lets_the_next_probe_pass_at_once(breaker: Breaker, time: Time) -> None:
+    await fail(breaker, 3)
+    breaker.hurry()
+    assert breaker.circuit is Circuit.HALF_OPEN
+    await go(breaker)
+    assert breaker.circuit is Circuit.CLOSED

@@ -25,6 +25,14 @@ TOKEN = "123456789:AAEabcdefghijklmnopqrstuvwxyz012345"
             "postgresql://db/kurir?user=me&password=<password>&pool=5",
         ),
         ("redis://host:6379/0", "redis://host:6379/0"),
+        (
+            "rediss://host/0?ssl_certfile=/c&ssl_password=secret",
+            "rediss://host/0?ssl_certfile=/c&ssl_password=<password>",
+        ),
+        (
+            "redis+sentinel://me:p@s/s@one:26379,two/mail/0?sentinel_username=it&sentinel_password=secret&pool=5",
+            "redis+sentinel://<user>@one:26379,two/mail/0?sentinel_username=it&sentinel_password=<password>&pool=5",
+        ),
         ("socks5://:secret@host", "socks5://<user>@host"),
         ("http://host:8080/bot/path", "http://host:8080/bot/path"),
         ("12:30:45 at 5:7", "12:30:45 at 5:7"),

@@ -32,6 +32,8 @@ def test_a_file_and_memory_need_no_library() -> None:
         ("redis://:secret@host:6379/0", "RedisStore"),
         ("rediss://host", "RedisStore"),
         ("unix:///run/redis.sock", "RedisStore"),
+        ("redis+sentinel://:secret@host:26379,host2:26379/mail/0", "RedisStore"),
+        ("rediss+sentinel://host/mail", "RedisStore"),
     ],
 )
 def test_a_server_is_known_by_its_scheme(url: str, name: str) -> None:
@@ -69,7 +71,7 @@ def test_an_unknown_one_is_refused_with_all_that_are_known_and_without_its_passw
         open_store(url)
     said = str(caught.value)
     assert "secret" not in said
-    for known in ("sqlite:///", "postgresql://", "redis://", "rediss://", "unix://", "memory://"):
+    for known in ("sqlite:///", "postgresql://", "redis://", "rediss://", "unix://", "redis+sentinel://", "memory://"):
         assert known in said
 
 

@@ -70,6 +70,10 @@ class Breaker:
         next_in = max(0.0, self._probe_at - now) if self._opened else 0.0
         return Standing(self.circuit, now - self._since, why, next_in)
 
+    def hurry(self) -> None:
+        """There is reason to think that the store is back: the next verb may pass as a probe."""
+        self._probe_at = min(self._probe_at, self._clock())
+
     # ---------------------------------------------------------------- what a pass tells
 
     def enter(self, verb: _Pass) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from kurir.core.errors import InvalidSetting
-from kurir.ports import Store
+from kurir.ports import FileStore, Store
 
 from .memory import MemoryStore
 from .sqlite import SqliteStore
@@ -16,7 +16,8 @@ from .sqlite import SqliteStore
 SQLITE = "sqlite:///"
 MEMORY = "memory://"
 KNOWN = (
-    "sqlite:///file.db, postgresql://user@host/database, redis://host, rediss://host, unix:///redis.sock or memory://"
+    "sqlite:///file.db, postgresql://user@host/database, redis://host, rediss://host, unix:///redis.sock, "
+    "redis+sentinel://host,host2/service or memory://"
 )
 
 
@@ -28,16 +29,20 @@ class _Server:
     store: str
     extra: str
     library: str
+    setting: str = "KURIR_STORE"
 
 
 _POSTGRES = _Server("kurir.stores.postgres", "PostgresStore", "postgres", "asyncpg")
 _REDIS = _Server("kurir.stores.redis", "RedisStore", "redis", "redis")
+_S3 = _Server("kurir.stores.s3", "S3Blobs", "s3", "aiobotocore", "KURIR_FILES")
 SERVERS = {
     "postgresql": _POSTGRES,
     "postgres": _POSTGRES,
     "redis": _REDIS,
     "rediss": _REDIS,
     "unix": _REDIS,
+    "redis+sentinel": _REDIS,
+    "rediss+sentinel": _REDIS,
 }
 
 
@@ -49,9 +54,14 @@ def open_store(url: str) -> Store:
         return MemoryStore()
     scheme, separator, rest = url.partition("://")
     if separator and rest and (server := SERVERS.get(scheme)):
-        return _of_server(server, scheme, url)
+        return cast("Store", _of_server(server, scheme, url))
     what = f"{scheme}://... is no store we know" if separator and scheme.isalnum() else "is no store's URL"
     raise InvalidSetting("KURIR_STORE", what, f"Use {KNOWN}.")
+
+
+def open_files(url: str) -> FileStore:
+    """The store for files that an s3:// URL names. Raises InvalidSetting."""
+    return cast("FileStore", _of_server(_S3, "s3", url))
 
 
 def is_server(url: str) -> bool:
@@ -64,15 +74,16 @@ def sqlite_path(url: str) -> Path | None:
     return Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
 
 
-def _of_server(server: _Server, scheme: str, url: str) -> Store:
+def _of_server(server: _Server, scheme: str, url: str) -> object:
     try:
         module = importlib.import_module(server.module)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != server.library:
             raise
         raise InvalidSetting(
-            "KURIR_STORE",
+            server.setting,
             f"{scheme}:// needs the library {server.library}, which is not installed",
             f"Install it: pip install 'kurir[{server.extra}]'.",
         ) from None
-    return cast("Store", getattr(module, server.store)(url))
+    opened: object = getattr(module, server.store)(url)
+    return opened

@@ -11,8 +11,8 @@ _PATH: Final = re.compile(r"(/bot)[^/\s\"'<>?#]{1,200}(?=/)")
 _USERINFO: Final = re.compile(r"(://)[^/\s@:]{0,256}:[^/\s@]{0,1024}@")
 
 # A store's password is often not escaped as it should be: what stands between the scheme and the last @ is taken for one.
-_STORE: Final = re.compile(r"((?:postgres(?:ql)?|rediss?|unix)://)[^\s/@:]{0,256}:[^\s]{0,1024}@")
-_PASSWORD: Final = re.compile(r"([?&](?:ssl)?password=)[^&\s#]{1,1024}")
+_STORE: Final = re.compile(r"((?:postgres(?:ql)?|rediss?(?:\+sentinel)?|unix)://)[^\s/@:]{0,256}:[^\s]{0,1024}@")
+_PASSWORD: Final = re.compile(r"([?&](?:ssl_?|sentinel_)?password=)[^&\s#]{1,1024}")
 
 
 def redact(text: str) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import Any
 
-from kurir.core.errors import SchemaMismatch, StoreAway, StoreError, StoreFull
+from kurir.core.errors import InvalidSetting, SchemaMismatch, StoreAway, StoreError, StoreFull
 
 from . import persistence
 from .keyspace import Keyspace
@@ -15,6 +16,7 @@ from .persistence import Server
 
 SCHEMA = 1  # of the keys and what is in them
 LOOK_EVERY = 30.0  # seconds between two looks at the server's clock and settings
+FOLLOW_EVERY = 1.0  # seconds between two questions to sentinels who is master
 _SETTINGS = ("appendfsync", "no-appendfsync-on-rewrite", "save")
 
 
@@ -28,8 +30,7 @@ class Host:
     async def open(self) -> None:
         """Raises InvalidSetting for a server that would lose messages by design, SchemaMismatch for newer keys."""
         await self._look()
-        address = self._link.address
-        persistence.refuse_unfit(self._servers, address.shown, wait_aof=address.wait_aof, cluster=self._link.cluster)
+        self._refuse_unfit()
         await self._agree_on_schema()
         await self.learn_time()
         self._link.worked = True
@@ -72,24 +73,53 @@ class Host:
                 config.update(_texts(answer))
         self._servers = [persistence.server_of(info, config) for info, config in zip(infos, configs, strict=True)]
 
+    def _refuse_unfit(self) -> None:
+        persistence.refuse_unfit(self._servers, self._link.address, cluster=self._link.cluster)
+
     async def _keep_looking(self) -> None:
+        took_over = False
         while True:
-            await asyncio.sleep(LOOK_EVERY)
+            took_over = await self._pause(FOLLOW_EVERY if took_over else LOOK_EVERY) or took_over
             with contextlib.suppress(StoreError):
                 await self.learn_time()
                 await self._look()
+                if took_over:
+                    took_over = not self._accept()
+
+    async def _pause(self, seconds: float) -> bool:
+        """So long, or until another server is master: then True."""
+        if self._link.address.watched is None:
+            await asyncio.sleep(seconds)
+            return False
+        end = time.monotonic() + seconds
+        while True:
+            await asyncio.sleep(FOLLOW_EVERY)
+            if await self._link.moved():
+                return True
+            if time.monotonic() >= end:
+                return False
+
+    def _accept(self) -> bool:
+        """May the server that took over be used? As long as it may not, the store is away."""
+        try:
+            self._refuse_unfit()
+        except InvalidSetting as error:
+            self._link.unfit = StoreAway(f"the server that took over cannot be used: {error.what}", error.remedy)
+            return False
+        self._link.unfit = None
+        return True
 
     async def figures(self) -> dict[str, Any]:
         """For `Stats.store`. `bytes`: the memory that the servers use, for whatever is in them."""
         memory = await self._link.everywhere("INFO", "memory")
-        wait_aof = self._link.address.wait_aof
+        address = self._link.address
         weakest = min(self._servers, key=_safety)
-        warnings = [text for server in self._servers for text in persistence.warnings(server, wait_aof=wait_aof)]
+        warnings = [text for server in self._servers for text in persistence.warnings(server, address)]
         return {
             "engine": weakest.engine,
             "schema": SCHEMA,
             "bytes": sum(int(info["used_memory"]) for info in memory),
-            "durability": persistence.durability(weakest, wait_aof=wait_aof),
+            "durability": persistence.durability(weakest, address),
             "warnings": list(dict.fromkeys(warnings)),
         }
 

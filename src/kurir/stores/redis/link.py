@@ -19,7 +19,9 @@ from kurir.stores.clock import ServerClock
 from kurir.stores.commits import Commits
 
 from .address import CONNECT_SECONDS, FIELD, Address
+from .keyspace import Keyspace
 from .scripts import script
+from .sentinels import Watch
 from .troubles import translate
 
 T = TypeVar("T")
@@ -35,7 +37,7 @@ class Unsent(StoreAway):
 
 
 class Link:
-    """One server, or one cluster of them.
+    """One server, one cluster of them, or whichever server sentinels say is master.
 
     `command` and `run` have a time limit and go through the breaker. What is lost on the way is tried again for some 1.5 s,
     then StoreAway is raised: so a call must come out right if the server carries it out twice. It goes on, and is carried
@@ -49,8 +51,14 @@ class Link:
         self.clock = ServerClock()
         self.breaker = Breaker(address.shown)
         self.worked = False  # the server has let us do what we need
+        self.unfit: StoreAway | None = None  # the server that took over must not be used
         self._client: Client | None = None
+        self._watch: Watch | None = None
+        self._moves = 0  # from one master to another
+        self._waits: set[asyncio.Timeout] = set()  # for answers
         self._room = asyncio.Semaphore(address.pool)
+        key = Keyspace(address.prefix).of_store("fence")
+        self._fence = ("EVAL", script("fence").source, 1, key)
         self._calls: set[asyncio.Task[Any]] = set()
 
     @property
@@ -63,6 +71,9 @@ class Link:
         """Connect. Raises InvalidSetting for a URL that cannot work."""
         client: Client | None = None
         try:
+            if self.address.watched is not None:
+                self._watch = Watch(self.address.url, self.address.watched, self._options())
+                await self._watch.moved()  # from now on
             client = self._connect()
             info = await self._timed(client.info("cluster"))
             if info.get("cluster_enabled"):
@@ -73,20 +84,25 @@ class Link:
                 await self._timed(client.initialize())
                 self.cluster = True
         except TROUBLES as error:
-            await _closed(client)
+            await self._give_up(client)
             raise translate(error, self.address.shown) from None
         except (ValueError, TypeError) as error:
-            await _closed(client)
+            await self._give_up(client)
             remedy = "See the guide for what the URL can say."
             raise InvalidSetting(FIELD, f"{self.address.shown}: {_plain(error)}", remedy) from None
         self._client = client
 
+    async def _give_up(self, client: Client | None) -> None:
+        watch, self._watch = self._watch, None
+        await _closed(client)
+        if watch is not None:
+            await watch.close()
+
     def _connect(self, check_every: int = IDLE) -> Redis:
-        most = 2 * self.address.pool
-        pool = ConnectionPool.from_url(
-            self.address.url, max_connections=most, health_check_interval=check_every, **self._options()
-        )
-        return Redis.from_pool(pool)
+        options = {"max_connections": 2 * self.address.pool, "health_check_interval": check_every}
+        if self._watch is not None:
+            return self._watch.client(**options)
+        return Redis.from_pool(ConnectionPool.from_url(self.address.url, **options, **self._options()))
 
     def _options(self) -> dict[str, Any]:
         options = {
@@ -104,7 +120,19 @@ class Link:
         for call in list(self._calls):
             await stop(call)
         client, self._client = self._client, None
-        await _closed(client)
+        await self._give_up(client)
+
+    async def moved(self) -> bool:
+        """Sentinels made another server master since this was asked last: connections to the old one are given up."""
+        if self._client is None or self._watch is None or not await self._watch.moved():
+            return False
+        self._moves += 1
+        await self._drop_idle(self._client)
+        for wait in self._waits:
+            if not wait.expired():
+                wait.reschedule(0.0)  # what was asked of the old one is asked of the new one
+        self.breaker.hurry()
+        return True
 
     # ---------------------------------------------------------------- calls
 
@@ -150,19 +178,32 @@ class Link:
         return await self._passing(call)
 
     async def _execute(self, client: Client, writes: bool, *words: Any) -> Any:
-        if not (writes and self.address.wait_aof) or isinstance(client, RedisCluster):
+        waits = self._settling() if writes else []
+        if not waits or isinstance(client, RedisCluster):
             return await client.execute_command(*words)
         async with client.pipeline(transaction=False) as pipe:
-            for command in (words, ("WAITAOF", 1, 0, int(self.address.timeout * 1000))):
+            for command in (words, self._fence, *waits):
                 pipe.execute_command(*command)
-            answer, flushed = await pipe.execute(raise_on_error=False)
-        if isinstance(answer, Exception):
-            raise answer
-        if isinstance(flushed, Exception):
-            raise flushed
-        if not flushed[0]:
-            raise TimeoutError("what was written is not on the server's disk yet")
+            answer, *others = await pipe.execute(raise_on_error=False)
+        for trouble in (answer, *others):
+            if isinstance(trouble, Exception):
+                raise trouble
+        for (command, wanted, *_), reached in zip(waits, others[1:], strict=True):
+            if command == "WAITAOF" and not reached[0]:
+                raise TimeoutError("what was written is not on the server's disk yet")
+            if command == "WAIT" and reached < wanted:
+                raise TimeoutError(f"what was written has reached {reached} of {wanted} replicas (wait_replicas)")
         return answer
+
+    def _settling(self) -> list[tuple[Any, ...]]:
+        """What is asked behind a write, so that it is where the URL wants it before it counts."""
+        patience = int(self.address.timeout * 800)  # ms: the server gives up before we do
+        waits: list[tuple[Any, ...]] = []
+        if self.address.wait_aof:
+            waits.append(("WAITAOF", 1, 0, patience))
+        if self.address.wait_replicas:
+            waits.append(("WAIT", self.address.wait_replicas, patience))
+        return waits
 
     # ---------------------------------------------------------------- trying again
 
@@ -181,6 +222,8 @@ class Link:
     async def _pass(self, call: Callable[[Client], Awaitable[T]], needed: bool) -> T:
         if self._client is None:
             raise Unsent(f"{self.address.shown} is not open", "Use Kurir inside its `async with`.")
+        if needed and self.unfit is not None:
+            raise Unsent(self.unfit.what, self.unfit.remedy)
         sent = False
         try:
             async with self.breaker.passing():
@@ -192,8 +235,7 @@ class Link:
             raise Unsent(error.what, error.remedy) from None
 
     async def _insist(self, client: Client, call: Callable[[Client], Awaitable[T]], needed: bool) -> T:
-        pauses = iter(PAUSES)
-        end = time.monotonic() + PATIENCE
+        pauses, end, moves = iter(PAUSES), time.monotonic() + PATIENCE, self._moves
         while True:
             try:
                 return await self._timed(call(client))
@@ -202,14 +244,25 @@ class Link:
             if not isinstance(trouble, StoreAway):
                 raise trouble
             await self._drop_idle(client)
+            if moves != self._moves:
+                pauses, end, moves = iter(PAUSES), time.monotonic() + PATIENCE, self._moves
             pause = next(pauses, None)
             if pause is None or time.monotonic() + pause > end:
                 raise trouble
             await asyncio.sleep(pause)
 
     async def _timed(self, answer: Awaitable[T]) -> T:
-        async with self._room, asyncio.timeout(self.address.timeout + CONNECT_SECONDS):
-            return await answer
+        async with self._room:
+            return await self._waited(answer, self.address.timeout + CONNECT_SECONDS)
+
+    async def _waited(self, answer: Awaitable[T], seconds: float) -> T:
+        """Raises TimeoutError after so many seconds, or when another server has become master."""
+        async with asyncio.timeout(seconds) as wait:
+            self._waits.add(wait)
+            try:
+                return await answer
+            finally:
+                self._waits.discard(wait)
 
     async def _drop_idle(self, client: Client) -> None:
         """Those that lie idle are no better than the one that broke, or lead to a server that has stepped down."""
@@ -228,7 +281,8 @@ class Link:
                 await pubsub.subscribe(channel)
                 yield b""
                 while True:
-                    message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=IDLE)
+                    hearing = pubsub.get_message(ignore_subscribe_messages=True, timeout=IDLE)
+                    message = await self._waited(hearing, 2 * IDLE)
                     if message is not None:
                         silent = False
                         if message["type"] == "message":

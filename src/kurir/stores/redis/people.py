@@ -91,11 +91,18 @@ class People:
         removals = (self._prune(bot, seqs[bot], *bounds, now, lift_before) for bot in seqs)
         removed = await asyncio.gather(*removals)
         orphans = list(dict.fromkeys(sha256 for _, _, files in removed for sha256 in files))
+        unused = await self._unused(orphans, bots)
+        if unused:
+            await asyncio.gather(*(self._forget_file_ids(bot, unused) for bot in bots))
         return Pruned(
             sum(messages for messages, _, _ in removed),
             sum(lanes for _, lanes, _ in removed),
-            tuple(sorted(sha256.decode() for sha256 in await self._unused(orphans, bots))),
+            tuple(sorted(sha256.decode() for sha256 in unused)),
         )
+
+    async def _forget_file_ids(self, bot: int, files: Sequence[bytes]) -> None:
+        """What Telegram called files that no message refers to any more."""
+        await self._calls.link.command("HDEL", self._calls.keys.of_bot(bot, "o"), *files)
 
     async def _prune(
         self, bot: int, seqs: Sequence[int], before: str, before_with_key: str, now: float, lift_before: float

@@ -8,7 +8,7 @@ from typing import Any
 
 from kurir.core.errors import InvalidSetting
 
-from .address import FIELD
+from .address import FIELD, Address
 
 NO_EVICTION = "noeviction"
 OLDEST = (6, 2)  # of Redis, or of what Valkey says it is compatible with
@@ -55,8 +55,11 @@ def server_of(info: Mapping[str, Any], config: Mapping[str, str]) -> Server:
     )
 
 
-def refuse_unfit(servers: Sequence[Server], shown: str, *, wait_aof: bool, cluster: bool) -> None:
+def refuse_unfit(servers: Sequence[Server], address: Address, *, cluster: bool) -> None:
     """Raises InvalidSetting for servers that would lose messages by design, or cannot do what the URL asks."""
+    shown = address.shown
+    if address.wait_replicas and cluster:
+        raise InvalidSetting(FIELD, f"wait_replicas does not work with {shown} (a cluster)", "It needs one server.")
     for server in servers:
         if server.version < OLDEST:
             raise InvalidSetting(FIELD, f"{shown} is {server.engine}", "Kurir needs Redis 6.2 or newer, or Valkey.")
@@ -66,7 +69,7 @@ def refuse_unfit(servers: Sequence[Server], shown: str, *, wait_aof: bool, clust
                 f"{shown} removes keys when its memory is full (maxmemory-policy {server.policy}): messages would vanish",
                 f"Set `maxmemory-policy {NO_EVICTION}` there (CONFIG SET, and in its redis.conf), or use another server.",
             )
-        if wait_aof and (server.version < WAIT_AOF or server.appendonly is False or cluster):
+        if address.wait_aof and (server.version < WAIT_AOF or server.appendonly is False or cluster):
             what = f"{server.engine}, {'a cluster' if cluster else 'appendonly no' if not server.appendonly else 'too old'}"
             raise InvalidSetting(
                 FIELD,
@@ -75,8 +78,22 @@ def refuse_unfit(servers: Sequence[Server], shown: str, *, wait_aof: bool, clust
             )
 
 
-def durability(server: Server, *, wait_aof: bool) -> str:
-    """One sentence: what a crash of the server, or a loss of power there, can cost."""
+def durability(server: Server, address: Address) -> str:
+    """What a crash of the server, a loss of power there, or a failover can cost."""
+    told = _of_crash(server, wait_aof=address.wait_aof)
+    if not address.wait_replicas:
+        return told
+    n = address.wait_replicas
+    told = f"{told} What was accepted has reached {n} replica{'s' if n > 1 else ''} too (wait_replicas): "
+    if server.replicas <= n:
+        return f"{told}a failover costs nothing."
+    return (
+        f"{told}a failover costs nothing if the server is dead; if it lives on, cut off, what it accepts meanwhile "
+        f"(wait_replicas={server.replicas}, all of them, rules that out)."
+    )
+
+
+def _of_crash(server: Server, *, wait_aof: bool) -> str:
     if server.appendonly is None:
         return "The server does not tell what it keeps on disk: what a crash of it costs is not known."
     if server.appendonly:
@@ -112,12 +129,12 @@ def _pausing(server: Server) -> str:
     return ", no-appendfsync-on-rewrite yes" if server.pauses_fsync else ""
 
 
-def warnings(server: Server, *, wait_aof: bool) -> list[str]:
+def warnings(server: Server, address: Address) -> list[str]:
     """What the operator should know or change, a sentence each."""
     told = []
-    safe = server.appendonly and (wait_aof or (server.appendfsync == "always" and not server.pauses_fsync))
+    safe = server.appendonly and (address.wait_aof or (server.appendfsync == "always" and not server.pauses_fsync))
     if not safe:
-        told.append(f"{durability(server, wait_aof=wait_aof)} {_remedy(server)}")
+        told.append(f"{_of_crash(server, wait_aof=address.wait_aof)} {_remedy(server)}")
     if server.policy != NO_EVICTION:
         when = (
             "removes messages when its memory is full"
@@ -125,9 +142,15 @@ def warnings(server: Server, *, wait_aof: bool) -> list[str]:
             else "would remove messages under a maxmemory"
         )
         told.append(f"The server {when} (maxmemory-policy {server.policy}). Set maxmemory-policy {NO_EVICTION} there.")
-    if server.replicas:
+    if (server.replicas or address.watched) and not address.wait_replicas:
         told.append(
-            "A replica that takes over lacks what had not reached it: the last moments before a failover are lost."
+            "A replica that takes over lacks what had not reached it: the last moments before a failover are lost. "
+            "wait_replicas=1 in KURIR_STORE has each step wait for a replica."
+        )
+    if server.replicas < address.wait_replicas:
+        told.append(
+            f"The server has {server.replicas} replicas and wait_replicas={address.wait_replicas}: nothing is accepted or "
+            "sent until it has enough of them. Start them, or lower wait_replicas in KURIR_STORE."
         )
     if server.failing:
         told.append("The server's last write to its disk failed: see its log, and whether its disk is full.")

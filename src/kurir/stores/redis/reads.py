@@ -10,6 +10,7 @@ import orjson
 
 from kurir.core.errors import InvalidMessage
 from kurir.ports import BotStats, Day, Lane, LanePage, LaneQuery, Page, Query
+from kurir.stores.codec import too_large
 
 from .calls import Calls
 from .packing import CODES, lane_of, record_of
@@ -129,7 +130,9 @@ def position(cursor: str | None) -> int | None:
 
 
 def conditions(query: Query) -> dict[str, Any]:
-    """The query for the script: only what is asked for."""
+    """The query for the script: only what is asked for. Raises InvalidMessage for numbers that are none of ours."""
+    if any(seq >= 2**63 for seq in query.seqs):
+        raise too_large()
     told: dict[str, Any] = {
         "ids": query.ids or None,
         "seqs": list(dict.fromkeys(query.seqs)) or None,

@@ -8,6 +8,8 @@ from redis import exceptions as theirs
 
 from kurir.core.errors import StoreAway, StoreError, StoreFull
 
+from .sentinels import NoMaster
+
 _FULL = ("OOM", "MISCONF")
 _AWAY = (
     "LOADING", "READONLY", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN", "BUSY", "UNBLOCKED", "MOVED", "ASK",
@@ -24,6 +26,13 @@ def translate(error: Exception, shown: str, *, worked: bool = False) -> StoreErr
     """The error as ours; `shown` names the server, without a password. `worked`: it let us in before, so that somebody is
     changing passwords or rights: it is away for us until that is done."""
     text = str(error) or type(error).__name__
+    if isinstance(error, NoMaster):
+        away = worked or not error.wrong
+        return (
+            StoreAway(f"{shown} is away: {text}", error.remedy)
+            if away
+            else StoreError(f"{shown}: {text}", error.remedy)
+        )
     found = _CODE.search(text)
     code = found[1] if found else ""
     if isinstance(error, theirs.OutOfMemoryError) or code == "OOM":
