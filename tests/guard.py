@@ -1,7 +1,7 @@
 """Ends what a test process left behind, however that process ended: SIGKILL included.
 
-`python guard.py` reads lines from a pipe that only its owner holds open: `folder PATH`, `process PID`, `gone PID`. When the
-pipe closes it kills the processes (and the children they had), and removes the folders.
+`python guard.py` reads lines from a pipe that only its owner holds open: `folder PATH`, `file PATH`, `process PID`,
+`gone PID`. When the pipe closes it kills the processes (and the children they had), and removes the folders and files.
 """
 
 from __future__ import annotations
@@ -68,10 +68,13 @@ def kill(pid: int, seconds: float = 10.0) -> None:
 def main() -> None:
     processes: list[int] = []
     folders: list[str] = []
+    files: list[str] = []
     for line in sys.stdin:
         what, _, about = line.rstrip("\n").partition(" ")
         if what == "folder":
             folders.append(about)
+        elif what == "file":
+            files.append(about)
         elif what == "process":
             processes.append(int(about))
         elif int(about) in processes:
@@ -81,6 +84,8 @@ def main() -> None:
             kill(pid)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
+    for file in files:
+        Path(file).unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

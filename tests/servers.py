@@ -107,6 +107,11 @@ def _guard() -> guard.Guard:
     return made
 
 
+def tell_guard(line: str) -> None:
+    """What is to be ended with this process (see `guard`)."""
+    _guard().tell(line)
+
+
 class Server:
     """A server process with its data. `start` again after `stop` or `kill`: the same data, the same port."""
 

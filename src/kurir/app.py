@@ -22,7 +22,6 @@ from .message import Message, gathered
 from .observe.log import Hub
 from .outbox import Bots, Outbox
 from .ports import (
-    BlobStore,
     Cancel,
     Change,
     Clock,
@@ -39,7 +38,9 @@ from .ports import (
 )
 from .services.courier import Courier
 from .services.direct import Direct
+from .services.filing import file_spool
 from .services.housekeeping import Housekeeping, Retention
+from .services.leftovers import Leftovers
 from .services.loops import Loops
 from .services.matching import altered, change_matching
 from .services.opened import Opened
@@ -50,11 +51,8 @@ from .services.suppression import suppress
 from .services.tools import Tools
 from .settings import Settings, chosen
 from .stores.journal import Journal
-from .stores.sqlite import SqliteStore
 from .stores.urls import open_store
 from .telegram.download import Download
-from .telegram.shared_spool import SharedSpool, cache_folder
-from .telegram.spool import Spool
 from .telegram.transport import HttpTransport
 
 ASKING = 2000  # connections for calls that are not stored; most are long polls
@@ -107,11 +105,13 @@ class Kurir(Conveniences):
         self._with_courier = courier
         self._loops = Loops(self.clock, self._hub.emit, self._rng)
         self._asked_store = cast("Store", Opened(self.store, lambda: self.away))
-        self.spool = _spool(self.settings, self.store, self.clock, url)
+        self.spool = file_spool(self.settings.files, self.store, self.clock, url)
         journal = parts.journal or journal_of(self.settings.spool, self.settings.spool_mb, self.store)
         self.spooling: Spooling | None = None
         if journal is not None:
             self.spooling = Spooling(journal, self._asked_store, self.clock, self._rng, self._hub.emit, self.spool)
+        places = [place.folder for place in (self.spooling, self.spool) if place is not None]
+        self._leftovers = Leftovers(places, self.store, self.clock, self._hub.emit)
         detour = self.spooling.detour if self.spooling is not None else None
         self._waiting = Waiting(detour or self._asked_store, self.clock, elsewhere=not courier)
         self._hub.add(self._waiting.hear)
@@ -161,7 +161,7 @@ class Kurir(Conveniences):
             return
         holder = self._parts.holder or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         tools = Tools(self.store, self.clock, self._hub.emit, s.concurrency, random.Random(holder))
-        self._supervisor = Supervisor([bot.id for bot in s.bots], self._courier(tools), tools, holder)
+        self._supervisor = Supervisor([bot.id for bot in s.bots], self._courier(tools), tools, holder, self._leftovers)
         self._hub.add(self._supervisor.hear)
         retention = Retention(s.history, s.suppression)
         housekeeping = Housekeeping(self.store, self.clock, self.spool, retention, self._hub.emit)
@@ -207,6 +207,7 @@ class Kurir(Conveniences):
         """Stop cleanly: what is in flight gets `grace` seconds, the rest is handed back; everything accepted is kept."""
         if self._supervisor is not None:
             await self._supervisor.stop(grace)
+            await self._leftovers.keep(self._supervisor.unsettled)
         await self._end_loops()
         self._waiting.close()
         if self._direct is not None:
@@ -215,6 +216,8 @@ class Kurir(Conveniences):
             await self._asking.close()
         if self._transport is not None and self._parts.transport is None:
             await self._transport.close()
+        if self.spool is not None:
+            await self.spool.close()
         await self.store.close()
 
     async def _end_loops(self) -> None:
@@ -378,17 +381,6 @@ class Kurir(Conveniences):
             record = await self._waiting.get(id)
             raise WrongState(f"message {id} is {record.state}", f"It {needed}.")
         self._hub.emit(altered(changed, change, self.clock.now()))
-
-
-def _spool(settings: Settings, store: Store, clock: Clock, url: str | Store) -> Spool | None:
-    """The file spool: where the settings say, else beside the SQLite file, else in the store itself."""
-    if settings.files is not None:
-        return Spool(settings.files)
-    if isinstance(store, SqliteStore):
-        return Spool(store.path.with_name(f"{store.path.name}.files"))
-    if isinstance(store, BlobStore):
-        return SharedSpool(cache_folder(url if isinstance(url, str) else type(store).__name__), store, clock)
-    return None
 
 
 __all__ = ["Event", "Kurir", "NotFound", "Parts", "StoreAway", "open_store"]

@@ -4,7 +4,7 @@
 thirteen, one more than a port should have: people look at lanes (`lanes`), and nothing else tells what holds a chat back.
 Smaller ports stand beside it: `KeyStore` (the API keys of the doors), `Roster` (which processes send) and `Portable` (all
 that is stored, to be carried elsewhere) are served by every store; `TimeKeeper` and `BlobStore` by those that several
-machines share; `Joining` by those that speak SQL.
+machines share; `Joining` by those that speak SQL; `FileStore` by what keeps files alone.
 `Transport` makes one HTTP call. `Clock` tells time and sleeps. A `Listener` hears frozen events.
 """
 
@@ -371,7 +371,7 @@ class Store(Protocol):
         """Remove up to `limit` final messages that ended before `before`, oldest end first, and those of their lanes
         which have no message left, are not suppressed, and whose `chat_at` passed more than an hour ago. Keys go with
         their message, and live at least 7 days after it ended. Suppressions from before `lift_before` are lifted. Answers
-        the files that only the removed messages referred to."""
+        the files that only the removed messages referred to; what Telegram calls these is forgotten."""
         ...
 
     # -- 12
@@ -473,6 +473,13 @@ class BlobStore(Protocol):
     async def blobs(self, before: float) -> list[str]:
         """Those last used before `before`."""
         ...
+
+
+class FileStore(BlobStore, Protocol):
+    """A place for files that is no message store."""
+
+    async def close(self) -> None:
+        """Release what it holds open."""
 
 
 Row = SequenceRow | BotRow | LaneRow | AliasRow | MessageRow | FileIdRow | Day | ApiKey

@@ -22,6 +22,7 @@ from .core.policy import Policy
 TOKEN = re.compile(r"\d{3,20}:[A-Za-z0-9_-]{3,100}")
 DEFAULT_STORE = "sqlite:///kurir.db"
 DEFAULT_URL = "https://api.telegram.org"
+S3 = "s3://"
 DAY = 86400.0  # seconds
 _DAYS = ("history", "suppression")  # settings that are days in the file and seconds here
 
@@ -53,7 +54,7 @@ class Settings:
     proxy: str | None = field(default=None, repr=False)  # may hold a password
     connect_timeout: float = 10.0
     read_timeout: float = 75.0
-    files: Path | None = None  # the file spool; None: beside the SQLite file, or in the store of a server
+    files: Path | str | None = None  # a folder, or s3://...; None: beside the SQLite file, or in the store of a server
     concurrency: int = 100  # messages of one bot in flight at once (B13)
     history: float = 30 * DAY  # ended messages are kept so long
     suppression: float = 30 * DAY  # a chat that cannot be written to is tried again after so long
@@ -207,6 +208,11 @@ def _path(name: str, value: Any) -> Path:
     return Path(text).expanduser()
 
 
+def place(name: str, value: Any) -> Path | str:
+    """Where files are: a folder, or what begins like the URL of a bucket. Raises InvalidSetting."""
+    return value if isinstance(value, str) and value.startswith(S3) else _path(name, value)
+
+
 def _level(name: str, value: Any) -> str:
     level = _text(name, value).lower()
     if level not in ("debug", "info", "warning", "error"):
@@ -250,7 +256,7 @@ KNOBS = (
     _Knob("KURIR_PROXY", "telegram.proxy", "proxy", _proxy),
     _Knob("KURIR_CONNECT_TIMEOUT", "telegram.connect_timeout", "connect_timeout", _seconds),
     _Knob("KURIR_READ_TIMEOUT", "telegram.read_timeout", "read_timeout", _seconds),
-    _Knob("KURIR_FILES", "files", "files", _path),
+    _Knob("KURIR_FILES", "files", "files", place),
     _Knob("KURIR_CONCURRENCY", "concurrency", "concurrency", _count),
     _Knob("KURIR_HISTORY_DAYS", "history_days", "history", _days),
     _Knob("KURIR_SUPPRESSION_DAYS", "suppression_days", "suppression", _days),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kurir.simulator.harness import Telegram
+from tests.buckets import BUCKET, ENVIRONMENT, READER, shared_bucket
 
 from .conftest import Cli
 
@@ -45,3 +46,23 @@ def test_no_room_for_the_store_is_a_problem(cli: Cli, monkeypatch: pytest.Monkey
     monkeypatch.setenv("KURIR_STORE", "sqlite:////proc/nowhere/kurir.db")
     assert cli("doctor").code == 1
     assert any(problem["area"] == "store" for problem in findings(cli, "problem"))
+
+
+def test_a_bucket_for_files_is_tried(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("KURIR_FILES", shared_bucket().fresh())
+    told = [finding["what"] for finding in findings(cli, "ok") if finding["area"] == "files"]
+    assert len(told) == 2
+    assert told[0].startswith(f"s3://{BUCKET}/test-")
+    assert "can be written, listed, read and deleted in" in told[0]
+
+
+def test_a_bucket_that_may_only_be_read_is_a_problem_with_a_remedy(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (ENVIRONMENT | READER).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("KURIR_FILES", shared_bucket().fresh())
+    (problem,) = findings(cli, "problem")
+    assert problem["area"] == "files"
+    assert "does not let us write" in problem["what"]
+    assert "s3:PutObject" in problem["fix"]

@@ -22,7 +22,9 @@ from kurir.ports import Chunk, Query, Settlement
 from kurir.services.moving import HELD, Move, Side
 from kurir.simulator.harness import Telegram
 from kurir.stores.sqlite import SqliteStore
+from kurir.stores.urls import open_files
 from kurir.telegram.spool import Spool
+from tests.buckets import ENVIRONMENT, shared_bucket
 from tests.servers import first_postgres, first_redis, shared
 
 from .conftest import Cli, Process, until
@@ -127,9 +129,11 @@ def test_the_source_is_by_default_the_store_of_the_settings(cli: Cli) -> None:
     assert counts["lanes"] == (100, 100)
 
 
-def test_files_go_along(cli: Cli) -> None:
+def _with_a_file(folder: str = "old.db.files") -> FileRef:
+    """A message in the old store, whose file lies in a folder."""
+
     async def keep() -> FileRef:
-        blob = await Spool(Path("old.db.files")).add(b"meow" * 1000, name="photo", max_bytes=10**6)
+        blob = await Spool(Path(folder)).add(b"meow" * 1000, name="photo", max_bytes=10**6)
         store = SqliteStore("old.db")
         await store.open()
         ref = FileRef("photo", blob.sha256, blob.size, "cat.jpg", "image/jpeg", "photo")
@@ -138,9 +142,64 @@ def test_files_go_along(cli: Cli) -> None:
         await store.close()
         return ref
 
-    ref = asyncio.run(keep())
+    return asyncio.run(keep())
+
+
+def test_files_go_along(cli: Cli) -> None:
+    ref = _with_a_file()
     assert cli("move", "--from", OLD, "--to", NEW, "--json").json["files"] == 1
     assert Spool(Path("new.db.files")).path(ref.sha256).read_bytes() == b"meow" * 1000
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> str:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    return shared_bucket().fresh()
+
+
+def _in_bucket(url: str) -> list[str]:
+    async def names() -> list[str]:
+        files = open_files(url)
+        try:
+            return await files.blobs(1e12)
+        finally:
+            await files.close()
+
+    return asyncio.run(names())
+
+
+def test_files_go_to_a_bucket_and_stay_there(cli: Cli, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = _with_a_file()
+    moved = cli("move", "--from", OLD, "--to", NEW, "--files-to", bucket)
+    assert moved.code == 0
+    assert f"Set KURIR_FILES to {bucket}, too." in moved.out
+    assert _in_bucket(bucket) == [ref.sha256]
+    assert not Path("new.db.files").exists()
+    monkeypatch.setenv("KURIR_FILES", bucket)
+    again = cli("move", "--from", NEW, "--to", "sqlite:///third.db", "--json").json
+    assert (again["same"], again["files"], again["missing_files"]) == (True, 0, [])
+    assert not Path("third.db.files").exists()
+
+
+def test_files_alone_go_to_another_place_and_what_was_broken_off_goes_on(cli: Cli, bucket: str) -> None:
+    ref = _with_a_file()
+    assert cli("move", "--from", OLD, "--files-to", bucket, "--check", "--json").json == {"files": 1}
+    assert _in_bucket(bucket) == []
+    for _ in range(2):
+        assert cli("move", "--from", OLD, "--files-to", bucket, "--json").json == {"files": 1, "missing_files": []}
+    assert _in_bucket(bucket) == [ref.sha256]
+    back = cli("move", "--from", OLD, "--files-from", bucket, "--files-to", "back")
+    assert "1 files are in back. Next: set KURIR_FILES" in back.out
+    assert Spool(Path("back")).path(ref.sha256).read_bytes() == b"meow" * 1000
+
+
+def test_a_move_to_nowhere_and_one_of_files_to_where_they_are_are_refused(cli: Cli) -> None:
+    _with_a_file()
+    assert cli("move", "--from", OLD).code == 2
+    refused = cli("move", "--from", OLD, "--files-from", "here", "--files-to", "here")
+    assert refused.code != 0
+    assert "is where the files are" in refused.err
 
 
 def test_a_damaged_file_is_told_of_and_not_carried(cli: Cli) -> None:

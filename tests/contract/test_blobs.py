@@ -1,4 +1,4 @@
-"""Files kept in the store itself (`ports.BlobStore`): by the stores that several machines share."""
+"""Files kept in the store itself (`ports.BlobStore`), by the stores that several machines share, or in a bucket."""
 
 from __future__ import annotations
 
@@ -12,13 +12,22 @@ from typing import Any
 
 import pytest
 
+from kurir.stores.s3 import S3Blobs
+from tests.buckets import ENVIRONMENT, shared_bucket
+
 from .stores import OTHERS, STORES, Place
 
-NAMES = [name for name in (*STORES, *OTHERS) if name.startswith(("postgres", "redis", "valkey"))]
+SERVERS = [name for name in (*STORES, *OTHERS) if name.startswith(("postgres", "redis", "valkey"))]
 
 
-@pytest.fixture(params=NAMES)
-def common(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+@pytest.fixture(params=[*SERVERS, "s3"])
+def common(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    if request.param == "s3":
+        for name, value in ENVIRONMENT.items():
+            monkeypatch.setenv(name, value)
+        url = shared_bucket().fresh()
+        yield lambda: S3Blobs(url, fresh=0.0)
+        return
     with (STORES | OTHERS)[request.param](tmp_path) as place:
         yield place
 
@@ -42,7 +51,7 @@ async def got(store: Any, sha256: str, folder: Path) -> bytes | None:
     return path.read_bytes() if await store.get_blob(sha256, path) else None
 
 
-@pytest.mark.parametrize("size", [1, 512 * 1024, 512 * 1024 + 1, 3_000_000])
+@pytest.mark.parametrize("size", [1, 512 * 1024, 512 * 1024 + 1, 5 << 20, 11_000_000])
 async def test_what_is_put_is_got_back(store: Any, tmp_path: Path, size: int) -> None:
     content = os.urandom(size)
     sha256, path = a_file(tmp_path, content)
@@ -117,7 +126,7 @@ async def test_one_that_was_never_finished_is_not_there_and_is_swept(
     store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever wrote it died after the first pieces."""
-    sha256, path = a_file(tmp_path, os.urandom(2_000_000))
+    sha256, path = a_file(tmp_path, os.urandom(11_000_000))
 
     with monkeypatch.context() as m:
         m.setattr("asyncio.to_thread", dies_after(2))

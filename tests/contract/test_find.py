@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from kurir.core.errors import InvalidMessage
 from kurir.core.message import Priority, State
-from kurir.ports import Cancel, Expire, Query
+from kurir.ports import Cancel, Expire, LanePage, LaneQuery, Page, Query, Store
 
 from .steps import BOT, Post, T, draft
 
@@ -186,3 +188,32 @@ async def test_what_is_asked_for_twice_is_told_once(post: Post) -> None:
     seqs = (answers[0].seq, answers[1].seq, answers[1].seq)
     assert await post.found(seqs=seqs, oldest_first=True) == ["a", "b"]
     assert await post.found(ids=("b", "a", "b"), oldest_first=True) == ["a", "b"]
+
+
+VAST = 2**70  # no store's column holds it
+ASKED = {
+    "find": lambda store: store.find(Query(bot=VAST)),
+    "find by order number": lambda store: store.find(Query(seqs=(VAST,))),
+    "alter": lambda store: store.alter(Query(bot=VAST), Cancel(), T),
+    "lanes": lambda store: store.lanes(LaneQuery(bot=VAST)),
+    "stats": lambda store: store.stats(VAST),
+}
+
+
+@pytest.mark.parametrize("what", ASKED)
+async def test_who_asks_for_a_bot_or_message_that_cannot_be_finds_nothing_or_is_told_so(
+    store: Store, what: str
+) -> None:
+    await store.submit([draft("m")], T)
+    [found] = await asyncio.gather(ASKED[what](store), return_exceptions=True)
+    told = isinstance(found, InvalidMessage) and "64 bits" in str(found)
+    assert told or found in (Page(()), LanePage(()), []) or not found.bots
+    assert (await store.find(Query())).items  # the store is well
+    assert (await store.submit([draft("m2")], T))[0].state is State.WAITING
+
+
+async def test_a_draft_of_a_bot_that_cannot_be_is_no_trouble_of_the_stores_and_takes_nobody_along(store: Store) -> None:
+    drafts = [draft("1"), draft("2", bot=VAST), draft("3", "b")]
+    answers = await asyncio.gather(*(store.submit([one], T) for one in drafts), return_exceptions=True)
+    assert [isinstance(answers[place], Exception) for place in (0, 2)] == [False, False]
+    assert isinstance(answers[1], InvalidMessage | list)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from kurir.core.message import State
 from kurir.ports import Query, Settlement, Store
 
@@ -97,6 +99,22 @@ async def test_what_counts_is_the_lease_as_stored(post: Post) -> None:
     old = await post.take(until=10)
     await post.take(until=60)
     assert len((await post.store.claim(old, T + 30, 1)).claims) == 1
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+async def test_a_result_is_taken_after_the_lease_ended_until_another_holder_adopts_the_claim(
+    post: Post, given_up: bool
+) -> None:
+    await post.submit(draft("m1", "a"), draft("m2", "b"))
+    await post.take(until=10)
+    first, second = (await post.claim()).claims
+    if given_up:
+        await post.leave(at=1)
+    assert await post.settle(first, at=60)
+    assert (await post.record(first.id)).state is State.DELIVERED
+    await post.take("another", at=70, until=80)
+    await post.store.adopt(post.lease, 10)
+    assert not await post.settle(second, at=75)
 
 
 async def test_a_lease_given_up_claims_and_adopts_nothing(post: Post) -> None:

@@ -21,7 +21,7 @@ from kurir.ports import ApiKey, Lease, Query, Settlement
 from kurir.stores.postgres import PostgresStore, searching
 from kurir.stores.postgres.address import parse
 from kurir.stores.sqlite import SqliteStore
-from tests.servers import PostgresServer
+from tests.servers import PostgresServer, first_postgres, private
 
 from .steps import BOT, Post, T, call, draft, edit, ids
 
@@ -55,6 +55,32 @@ async def db(postgres_url: str) -> AsyncIterator[Any]:
     connection = await asyncpg.connect(address.dsn, server_settings={"search_path": address.schema})
     yield connection
     await connection.close()
+
+
+async def test_the_leases_of_a_store_that_closes_end(postgres_url: str) -> None:
+    one, other = PostgresStore(postgres_url), PostgresStore(postgres_url)
+    await one.open()
+    await other.open()
+    now = one.clock.now()
+    assert await one.lease("one", [1, 2], now + 60, now)
+    assert await one.lease("one", [2], 0.0, now) == []
+    assert await other.lease("other", [1], now + 60, now) == []
+    await one.close()
+    [lease] = await other.lease("other", [1], now + 60, now)
+    assert lease.token == 2
+    await other.close()
+
+
+async def test_a_store_that_closes_while_its_server_hangs_is_not_held_up_by_its_leases() -> None:
+    with private(first_postgres()) as server:
+        store = PostgresStore(server.url)
+        await store.open()
+        now = store.clock.now()
+        assert await store.lease("one", [1], now + 60, now)
+        server.pause()
+        began = time.monotonic()
+        await store.close()
+        assert time.monotonic() - began < 6.0
 
 
 # ---------------------------------------------------------------- migrations

@@ -49,6 +49,24 @@ async def test_no_more_than_limit_the_oldest_end_first(post: Post) -> None:
     assert counts == [2, 2, 1, 0]
 
 
+async def test_file_ids_are_forgotten_with_the_last_message_of_any_bot_that_refers_to_the_file(post: Post) -> None:
+    photo, other = file("ab" * 32), file("cd" * 32)
+    learned = ((photo.sha256, "photo", "AgAC"), (other.sha256, "photo", "AgAD"))
+    await post.submit(draft("1", files=(photo, other)))
+    await post.settle(await post.one(), at=1, file_ids=learned)
+    await post.submit(draft("2", files=(photo,)), at=10)
+    await post.settle(await post.one(10), at=10)
+    assert (await post.store.prune(T + 5, T + 20)).orphan_files == (other.sha256,)
+    await post.submit(draft("3", files=(photo, other)), at=30)
+    claim = await post.one(30)
+    assert dict(claim.file_ids) == {(photo.sha256, "photo"): "AgAC"}
+    await post.settle(claim, at=31)
+    await post.submit(draft("of another bot", bot=2, files=(photo,)), at=32)
+    assert (await post.store.prune(T + 50, T + 50)).orphan_files == (other.sha256,)
+    await post.submit(draft("4", files=(photo,)), at=60)
+    assert (await post.one(60)).file_ids[photo.sha256, "photo"] == "AgAC"
+
+
 async def test_metadata_and_attempts_go_too(post: Post) -> None:
     await post.submit(draft("m", metadata={"k": "v"}))
     await post.drain()

@@ -11,7 +11,7 @@ import pytest
 from kurir import Kurir, Settings
 from kurir.core.errors import StoreAway
 from kurir.core.events import Fenced, Leased, Unleased
-from kurir.ports import Lease, Roll, Settlement, Store
+from kurir.ports import Clock, Lease, Roll, Settlement, Store
 from kurir.services.courier import LEASE_MARGIN
 from kurir.services.supervisor import LEASE_SECONDS, RENEW_EVERY
 from kurir.settings import make_bot
@@ -50,6 +50,35 @@ class Cable(MemoryStore):
     async def settle(self, settlements: Sequence[Settlement], now: float) -> list[bool]:
         self._check()
         return await super().settle(settlements, now)
+
+
+class Watch:
+    """A process' idea of the store's time, which somebody may set."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.ahead = 0.0  # seconds
+
+    def now(self) -> float:
+        return self._clock.now() + self.ahead
+
+    async def sleep(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+
+
+async def two_with_watches(s: Stage) -> tuple[Kurir, Watch, Cable, Kurir, Watch]:
+    """The first one sends; each has a clock of its own."""
+    shared, clock = MemoryStore(), s.clock
+    cable, watches = Cable(shared), (Watch(clock), Watch(clock))
+    kurirs = []
+    for store, watch in zip((cable, Cable(shared)), watches, strict=True):
+        s.clock = watch
+        kurirs.append(s.kurir(store))
+        await kurirs[-1].start()
+        await clock.sleep(3)
+    s.clock = clock
+    assert BOT in kurirs[0].couriers
+    return kurirs[0], watches[0], cable, kurirs[1], watches[1]
 
 
 def again(store: Store) -> Store:
@@ -120,6 +149,40 @@ async def test_a_store_that_is_away_for_some_seconds_costs_no_lease_and_stops_no
         await (await kurir.send_text(5, "x")).delivered(1)
         await s.sleep(30)
         assert len([event for event in s.heard if isinstance(event, Leased | Unleased)]) == 1
+
+
+@in_virtual_time
+async def test_a_store_whose_clock_is_set_forward_takes_no_bot_from_a_process_that_has_not_heard_of_it_yet() -> None:
+    s = stage(latency=1.0)
+    one, slow, _, two, quick = await two_with_watches(s)
+    for n in range(20):
+        await two.send_text(n, "x")
+    quick.ahead = 60.0
+    await s.sleep(RENEW_EVERY)
+    assert BOT not in two.couriers
+    slow.ahead = 60.0
+    await s.sleep(30)
+    assert BOT in one.couriers
+    assert [event.token for event in s.heard if isinstance(event, Leased)] == [1]
+    assert len(s.wire.sends()) == 20
+    await one.close()
+    await two.close()
+
+
+@in_virtual_time
+async def test_a_process_that_died_when_the_clock_was_set_forward_is_replaced_when_its_lease_is_over_by_its_own_count() -> (
+    None
+):
+    s = stage()
+    _, _, cable, two, quick = await two_with_watches(s)
+    cable.pulled = True
+    at = s.clock.now()
+    quick.ahead = 3600.0
+    await until(lambda: BOT in two.couriers, s.clock, within=LEASE_SECONDS + 2.5)
+    assert s.clock.now() - at >= LEASE_SECONDS
+    quick.ahead = 0.0  # and back: nothing is held up by that
+    await s.sleep(5)
+    assert BOT in two.couriers
 
 
 @pytest.mark.parametrize("latency", [0.0, 2.5])

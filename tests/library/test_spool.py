@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,16 @@ from kurir.core.errors import (
     StoreFull,
     Undelivered,
 )
-from kurir.core.events import Altered, Forwarded, SpoolingBegan, SpoolingEnded, StoreBack, StoreTrouble, Unforwardable
+from kurir.core.events import (
+    Altered,
+    Crashed,
+    Forwarded,
+    SpoolingBegan,
+    SpoolingEnded,
+    StoreBack,
+    StoreTrouble,
+    Unforwardable,
+)
 from kurir.core.message import FileRef, State
 from kurir.ports import Query, Store
 from kurir.services.forwarding import Forwarding
@@ -47,6 +56,7 @@ class Scene:
         self.stage: Stage = stage()
         self.clock = self.stage.clock
         self.store, self.outages = with_outages(store or MemoryStore())
+        self.accept: Callable[[], None] = lambda: None  # what the store refused, from now on
 
     def kurir(self, store: Store | None = None, **options: Any) -> Kurir:
         return self.stage.kurir(store or self.store, journal=Journal(self.folder / "spool.db", inline=True), **options)
@@ -434,24 +444,95 @@ async def _refused_for_a_while(refuse: Any, folder: Path) -> None:
         assert scene.heard(Unforwardable) == []
 
 
+def refusing(scene: Scene, words: str = "odd") -> None:
+    """The store refuses messages whose text has these words, and says nothing of why."""
+    submit = scene.outages.inner.submit
+
+    async def picky(drafts: Any, now: float) -> Any:
+        if any(words.encode() in draft.params for draft in drafts):
+            raise StoreError("value out of range (22003)", "Run `kurir doctor`.")
+        return await submit(drafts, now)
+
+    scene.outages.inner.submit = picky  # type: ignore[method-assign]
+    scene.accept = lambda: setattr(scene.outages.inner, "submit", submit)
+
+
 @in_virtual_time
 async def test_those_before_the_one_the_store_refuses_are_forwarded_and_it_is_named(tmp_path: Path) -> None:
     async with playing(tmp_path) as (kurir, scene):
         scene.outages.leave()
         before = await kurir.send_text(42, "before")
         odd = await kurir.send_text(42, "odd")
-        submit = scene.outages.inner.submit
-
-        async def picky(drafts: Any, now: float) -> Any:
-            if any(draft.id == odd.id for draft in drafts):
-                raise StoreError("value out of range (22003)", "Run `kurir doctor`.")
-            return await submit(drafts, now)
-
-        scene.outages.inner.submit = picky  # type: ignore[method-assign]
+        refusing(scene)
         scene.outages.come_back()
         await before.delivered(timeout=30)
         await until(lambda: any(odd.id in event.error for event in scene.heard(StoreTrouble)), scene.clock)
-        assert (await kurir.send_text(42, "behind it")).spooled
+        await scene.sleep(300)
+        assert scene.heard(Unforwardable) == []  # nobody knows yet whose trouble it is
+        behind = await kurir.send_text(43, "behind it")
+        assert behind.spooled
+        await behind.delivered(timeout=30)
+        assert [event.draft.id for event in scene.heard(Unforwardable)] == [odd.id]
+
+
+@in_virtual_time
+async def test_messages_the_store_refuses_alone_are_set_aside_others_pass_and_they_are_retried_on_demand(
+    tmp_path: Path,
+) -> None:
+    async with playing(tmp_path) as (kurir, scene):
+        scene.outages.leave()
+        odd = [await kurir.send_text(42, f"odd {number}") for number in range(8)]
+        fine = [await kurir.send_text(42 + number % 2, f"fine {number}") for number in range(20)]
+        refusing(scene)
+        scene.outages.come_back()
+        for receipt in fine:
+            await receipt.delivered(timeout=60)
+        await until(lambda: not holds(kurir), scene.clock, 60)
+        assert [event.draft.id for event in scene.heard(Unforwardable)] == [receipt.id for receipt in odd]
+        assert scene.stage.texts(42) == [f"fine {number}" for number in range(0, 20, 2)]
+        assert scene.stage.texts(43) == [f"fine {number}" for number in range(1, 20, 2)]
+        assert "value out of range" in ((await kurir.get(odd[0].id)).reason or "")
+        assert not (await kurir.send_text(42, "later")).spooled  # they stand in nobody's way
+        assert kurir.spooling is not None
+        assert (await kurir.spooling.journal.contents()).stuck == 8
+        scene.accept()
+        await kurir.spooling.forward()
+        for receipt in odd:
+            await receipt.delivered(timeout=30)
+
+
+@in_virtual_time
+async def test_what_waits_only_because_its_files_cannot_be_kept_is_not_set_aside(tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    async with playing(tmp_path, files=files) as (kurir, scene):
+        scene.outages.leave()
+        photo = await kurir.send_photo(42, b"%a photo")
+        texts = [await kurir.send_text(43 + number, "no file") for number in range(3)]
+        files.rename(tmp_path / "elsewhere")
+        files.write_text("no folder")
+        scene.outages.come_back()
+        await scene.sleep(60)
+        assert scene.heard(Unforwardable) == []
+        files.unlink()
+        (tmp_path / "elsewhere").rename(files)
+        for receipt in (photo, *texts):
+            await receipt.delivered(timeout=30)
+
+
+@in_virtual_time
+async def test_a_spool_that_cannot_be_locked_is_told_of_and_forwards_when_it_can(tmp_path: Path) -> None:
+    async with playing(tmp_path) as (kurir, scene):
+        lock = tmp_path / "spool.db.lock"
+        scene.outages.leave()
+        receipt = await kurir.send_text(42, "Hello")
+        lock.unlink(missing_ok=True)
+        lock.mkdir()  # as with rights that are wrong, or no room on the disk
+        scene.outages.come_back()
+        await until(lambda: any("spool.db.lock" in event.error for event in scene.heard(StoreTrouble)), scene.clock)
+        await scene.sleep(60)
+        assert scene.heard(Crashed) == []
+        lock.rmdir()
+        await receipt.delivered(timeout=30)
 
 
 @in_virtual_time

@@ -91,3 +91,22 @@ async def test_results_that_could_not_be_told_are_kept_and_settled_when_the_serv
             record = await receipt.ended(PATIENCE)
             assert (record.state, record.doubts) == (State.DELIVERED, 0)
     assert all(telegram.texts(100 + number) == ["Hello"] for number in range(20))
+
+
+async def test_results_that_could_not_be_told_before_a_stop_are_settled_by_the_next_process_of_the_machine(
+    server: PostgresServer | RedisServer, telegram: Telegram, tmp_path: Path
+) -> None:
+    telegram.fail("slow", seconds=1.5)  # done, and answered when the server is gone
+    kurir = make(server, telegram, tmp_path)
+    await kurir.start()
+    receipts = [await kurir.send_text(100 + number, "Hello") for number in range(20)]
+    await asyncio.to_thread(telegram.wait_for, 1, None, PATIENCE)
+    await asyncio.to_thread(server.kill)
+    await kurir.close(grace=2.5)
+    await asyncio.to_thread(server.start)
+    async with make(server, telegram, tmp_path) as kurir:
+        for receipt in receipts:
+            await kurir.end(receipt.id, PATIENCE)
+            record = await kurir.get(receipt.id)
+            assert (record.state, record.doubts) == (State.DELIVERED, 0)
+    assert all(telegram.texts(100 + number) == ["Hello"] for number in range(20))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from kurir.simulator.harness import Telegram
 from kurir.stores.sqlite import SqliteStore
-from kurir.web.auth import Allowance
+from kurir.web.auth import Allowance, make_key
 from tests.outages import Outages, with_outages
 
 from .door import Door, is_problem, opened, text_to, until
@@ -83,6 +84,59 @@ async def test_without_a_spool_nothing_is_accepted(telegram: Telegram, tmp_path:
             return (await door.post("/v1/messages", text_to())).status == 202
 
         await until(accepted, "it accepts again")
+
+
+@pytest.fixture
+async def started_while_away(telegram: Telegram, tmp_path: Path) -> AsyncIterator[tuple[Door, Outages, str]]:
+    """The store has a key with this secret."""
+    inner = SqliteStore(tmp_path / "kurir.db")
+    key, secret = make_key("someone", "send", time.time())
+    await inner.open()
+    await inner.add_key(key)
+    await inner.close()
+    store, outages = with_outages(inner)
+    outages.leave()
+    async with opened(telegram, tmp_path, store=store, spool=tmp_path / "spool.db", allowance=Allowance()) as door:
+        yield door, outages, secret
+
+
+async def test_a_service_started_while_the_store_is_away_takes_messages_with_the_key_of_its_settings(
+    started_while_away: tuple[Door, Outages, str],
+) -> None:
+    door, outages, _ = started_while_away
+    got = await door.post("/v1/messages", text_to("Hello"))
+    assert (got.status, got.json["spooled"]) == (202, True)
+    outages.come_back()
+    assert (await door.ended(got.json["id"]))["state"] == "delivered"
+
+
+async def test_it_cannot_tell_of_other_keys_and_says_so_and_knows_them_as_soon_as_the_store_is_back(
+    started_while_away: tuple[Door, Outages, str],
+) -> None:
+    door, outages, secret = started_while_away
+    theirs = door.with_key(secret)
+    told = is_problem(await theirs.post("/v1/messages", text_to("Hello")), 503, "store-away")
+    assert "API key" in told["detail"]
+    assert "connection refused" in told["detail"]
+    assert "KURIR_API_KEY" in told["remedy"]
+    outages.come_back()
+
+    async def known() -> bool:
+        return (await theirs.post("/v1/messages", text_to("Hello"))).status == 202
+
+    await until(known, "the key is known")
+
+
+@pytest.mark.parametrize("header", [None, "Basic YTpi"])
+async def test_without_a_key_it_is_401_though_the_store_is_away(
+    started_while_away: tuple[Door, Outages, str], header: str | None
+) -> None:
+    door, outages, _ = started_while_away
+    nobody = door.with_key(None)
+    headers = {} if header is None else {"Authorization": header}
+    problem = is_problem(await nobody.ask("POST", "/v1/messages", json=text_to(), headers=headers), 401, "no-key")
+    assert "no API key yet" not in problem["detail"]
+    outages.come_back()
 
 
 async def test_a_key_that_was_seen_lately_still_opens_the_door(spooling: tuple[Door, Outages]) -> None:

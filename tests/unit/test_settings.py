@@ -104,6 +104,12 @@ def test_every_knob_has_both_doors() -> None:
         assert getattr(by_env, knob.name) != getattr(Settings(), knob.name), knob.name
 
 
+def test_files_go_to_a_folder_or_a_bucket() -> None:
+    assert load({"KURIR_FILES": "~/files"}).files == Path.home() / "files"
+    url = "s3://bucket/prefix?endpoint_url=http://minio:9000"
+    assert load({"KURIR_FILES": url}).files == url
+
+
 def test_kurir_config_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "shop.toml"
     path.write_text('store = "memory://"')
@@ -128,7 +134,7 @@ def test_what_is_no_toml_is_refused() -> None:
     [
         ("KURIR_TELEGRAM_URL", "api.telegram.org"),
         ("KURIR_TELEGRAM_URL", "ftp://api.telegram.org"),
-        ("KURIR_FILES", "s3://bucket/prefix"),
+        ("KURIR_FILES", "ftp://host/folder"),
         ("KURIR_LOCAL_SERVER", "maybe"),
         ("KURIR_PROXY", "proxy:1080"),
         ("KURIR_CONNECT_TIMEOUT", "soon"),

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, cast
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, TaskID
 
 from kurir.core.errors import InvalidSetting
 from kurir.core.rows import Section
-from kurir.ports import BlobStore, SystemClock
 from kurir.services.moving import FILES, Movable, Move, Moved, Plan, Side, Step
-from kurir.services.shelves import FolderShelf, Shelf, StoreShelf
 from kurir.stores.memory import MemoryStore
-from kurir.stores.urls import MEMORY, SQLITE, open_store, sqlite_path
-from kurir.telegram.redact import redact
-from kurir.telegram.spool import Spool
+from kurir.stores.urls import MEMORY, open_store, sqlite_path
 
+from .carrying import End, carry, progress, shelf
 from .context import App, json_option, pass_app
 from .loop import run
 from .terminal import console, table
@@ -31,7 +26,11 @@ DOING = {"copy": "copying", "compare": "comparing"}
 
 @click.command()
 @click.option("--from", "origin", metavar="URL", help="Store to move from; by default the one of the settings.")
-@click.option("--to", "goal", metavar="URL", required=True, help="Store to move to: an empty one.")
+@click.option("--to", "goal", metavar="URL", help="Store to move to: an empty one.")
+@click.option("--files-from", metavar="PLACE", help="Where the files are: a folder or s3://...; by default as set.")
+@click.option(
+    "--files-to", metavar="PLACE", help="Where they are to be: KURIR_FILES from then on. Without --to: only they."
+)
 @click.option("--check", is_flag=True, help="Only say what would be done.")
 @click.option("--wait", type=DURATION, default=0.0, metavar="TIME", help="Wait so long for those who send to stop.")
 @click.option("--leave-source", is_flag=True, help="Do not pause the source's bots in the end: you see to it yourself.")
@@ -39,7 +38,16 @@ DOING = {"copy": "copying", "compare": "comparing"}
 @click.pass_context
 @pass_app
 def move(
-    app: App, ctx: click.Context, /, origin: str | None, goal: str, check: bool, wait: float, leave_source: bool
+    app: App,
+    ctx: click.Context,
+    /,
+    origin: str | None,
+    goal: str | None,
+    files_from: str | None,
+    files_to: str | None,
+    check: bool,
+    wait: float,
+    leave_source: bool,
 ) -> None:
     """Carry everything over to another store: messages, history, chats, keys, files. Stop all that uses either store first.
 
@@ -48,11 +56,16 @@ def move(
     store before they are alike. Then the source's bots are paused, so that nothing goes out from it a second time; nothing
     else in it changes.
     """
-    there = app.settings.store if origin is None else origin
-    ctx.exit(run(_check(app, there, goal) if check else _move(app, there, goal, wait, not leave_source)))
+    there = End("--from", "--files-from", app.settings.store if origin is None else origin, files_from)
+    if goal is None:
+        if files_to is None:
+            raise click.UsageError("Where to? Give --to, --files-to, or both.")
+        ctx.exit(run(carry(app, there, files_to, check)))
+    here = End("--to", "--files-to", goal, files_to)
+    ctx.exit(run(_check(app, there, here) if check else _move(app, there, here, wait, not leave_source)))
 
 
-async def _check(app: App, origin: str, goal: str) -> int:
+async def _check(app: App, origin: End, goal: End) -> int:
     """Both are opened; the code to end with."""
     async with contextlib.AsyncExitStack() as opened:
         source, target = await _sides(app, origin, goal, opened, look=True)
@@ -65,17 +78,19 @@ async def _check(app: App, origin: str, goal: str) -> int:
     return 0 if ready else 1
 
 
-async def _move(app: App, origin: str, goal: str, wait: float, pause_source: bool) -> int:
+async def _move(app: App, origin: End, goal: End, wait: float, pause_source: bool) -> int:
     async with contextlib.AsyncExitStack() as opened:
         source, target = await _sides(app, origin, goal, opened)
-        with _progress(app) as progress:
-            bars = _Bars(progress, await Move(source, target).plan())
-            moved = await Move(source, target, bars.step).run(wait, pause_source=pause_source)
-            bars.finish()
+        with progress(app) as bars:
+            shown = _Bars(bars, await Move(source, target).plan())
+            moved = await Move(source, target, shown.step).run(wait, pause_source=pause_source)
+            shown.finish()
     if app.json:
         app.emit({"from": source.name, "to": target.name, **_json(moved)})
     else:
         _say(app, source, target, moved)
+        if moved.same and goal.place is not None:
+            app.say(f"Set KURIR_FILES to {goal.place}, too.")
     return 0 if moved.same else 1
 
 
@@ -83,54 +98,31 @@ async def _move(app: App, origin: str, goal: str, wait: float, pause_source: boo
 
 
 async def _sides(
-    app: App, origin: str, goal: str, opened: contextlib.AsyncExitStack, *, look: bool = False
+    app: App, origin: End, goal: End, opened: contextlib.AsyncExitStack, *, look: bool = False
 ) -> tuple[Side, Side]:
     """Both sides, open. `look`: a file to move to is not made; an empty store stands for it. Raises InvalidSetting,
     StoreError."""
-    path = sqlite_path(origin)
-    if path is not None and not path.is_file():
-        raise InvalidSetting("--from", f"there is no file {path}", "Name the store that is to be moved.")
+    origin.check()
     sides = []
-    for option, url in (("--from", origin), ("--to", goal)):
-        if url == MEMORY:
-            raise InvalidSetting(option, "memory:// lives in one process alone", "Name a store that others can open.")
-        missing = look and (file := sqlite_path(url)) is not None and not file.exists()
-        sides.append((_name(url), cast("Movable", MemoryStore() if missing else open_store(url)), url))
+    for end in (origin, goal):
+        if end.url == MEMORY:
+            raise InvalidSetting(
+                end.option, "memory:// lives in one process alone", "Name a store that others can open."
+            )
+        missing = look and (file := sqlite_path(end.url)) is not None and not file.exists()
+        sides.append((end.name, cast("Movable", MemoryStore() if missing else open_store(end.url)), end))
     if sides[0][0] == sides[1][0]:
         raise InvalidSetting("--to", "is the store to move from", "Name another one.")
     for _, store, _ in sides:
         opened.push_async_callback(store.close)
         await store.open()
+    stay = (place := origin.files(app.settings)) is not None and place == goal.files(app.settings)
+    shelves = [None if stay else shelf(end, app.settings, store, opened) for _, store, end in sides]
     (there, source, _), (here, target, _) = sides
-    return Side(there, source, _shelf(app, origin, source)), Side(here, target, _shelf(app, goal, target))
-
-
-def _name(url: str) -> str:
-    """What the store is known by: its URL without secrets, and a file by its full path."""
-    path = sqlite_path(url)
-    return redact(url if path is None else f"{SQLITE}{path.resolve()}")
-
-
-def _shelf(app: App, url: str, store: Any) -> Shelf | None:
-    """Its files; None where KURIR_FILES says that files are elsewhere: there they stay."""
-    if app.settings.files is not None:
-        return None
-    path = sqlite_path(url)
-    if path is not None:
-        return FolderShelf(Spool(Path(f"{path}.files")))
-    return StoreShelf(cast("BlobStore", store), getattr(store, "clock", SystemClock()))
+    return Side(there, source, shelves[0]), Side(here, target, shelves[1])
 
 
 # ---------------------------------------------------------------- for people
-
-
-@contextlib.contextmanager
-def _progress(app: App) -> Iterator[Progress]:
-    """Bars on stderr, where somebody looks at them."""
-    screen = console(err=True)
-    columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=screen, disable=app.json or app.quiet or not screen.is_terminal) as progress:
-        yield progress
 
 
 class _Bars:

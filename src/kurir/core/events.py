@@ -45,7 +45,7 @@ class SpoolingEnded:
 
 @dataclass(frozen=True, slots=True)
 class Unforwardable:
-    """The store refuses a spooled message for what it is: it stays in the local journal, and others go on."""
+    """The store refuses a spooled message for what it is, or it alone: it stays in the local journal, and others go on."""
 
     draft: Draft
     why: str

@@ -14,15 +14,8 @@ import contextlib
 import math
 from dataclasses import replace
 
-from kurir.core.events import (
-    Crashed,
-    Fenced,
-    PaceChanged,
-    Paused,
-    Recovered,
-    Settled,
-)
-from kurir.core.message import Attempt, Claim, Priority, State
+from kurir.core.events import Crashed, PaceChanged, Paused, Recovered
+from kurir.core.message import Attempt, Claim, Priority
 from kurir.core.methods import cost, is_group
 from kurir.core.outcome import Delivered, Throttled
 from kurir.core.pace import Pace
@@ -30,6 +23,7 @@ from kurir.delivery import Delivery
 from kurir.ports import Lease, Settlement, Withheld
 
 from .insistence import Insistence
+from .leftovers import told
 from .line import TOO_FAR, Line
 from .reach import Reach
 from .references import References
@@ -68,6 +62,7 @@ class Courier:
         self._upload_waiters = 0
         self._look_later = False  # much of what is claimed waits for an upload: no hurry
         self._unsettled: list[Settlement] = []
+        self._settling: list[Settlement] = []  # before those: what the store is asked to take just now
         self._to_settle = asyncio.Event()
         self._obituaries = Obituaries(tools.store, tools.emit)
 
@@ -88,6 +83,11 @@ class Courier:
             self._obituaries.close()
             for task in (settles, claims, *self._carriers):
                 task.cancel()
+
+    @property
+    def unsettled(self) -> tuple[Settlement, ...]:
+        """Results that the store has not taken, as far as we know."""
+        return (*self._settling, *self._unsettled)
 
     def renew(self, lease: Lease) -> None:
         """The lease was prolonged, or the bot was paused or resumed by hand."""
@@ -370,22 +370,19 @@ class Courier:
             batch, self._unsettled = self._unsettled, []
             if not batch:
                 continue
+            self._settling = batch
             now = self._clock.now()
             kept = await self._insist(
                 "settle",
                 lambda: self._store.settle(batch, now),  # noqa: B023 - awaited here
             )
+            self._settling = []
             self.in_flight -= len(batch)
             for settlement, ok in zip(batch, kept, strict=True):
-                self._tell(settlement, ok, now)
+                if (event := told(settlement, ok, now)) is not None:
+                    self._emit(event)
             self._obituaries.after([s for s, ok in zip(batch, kept, strict=True) if ok], now)
             self._wake.set()
-
-    def _tell(self, s: Settlement, kept: bool, now: float) -> None:
-        if not kept:
-            self._emit(Fenced(s.claim))
-        elif s.attempt is not None or s.state is not State.WAITING:
-            self._emit(Settled(s.claim, s.state, s.reason, s.result, s.due_at, now, s.attempt))
 
 
 def _is_paid(claim: Claim) -> bool:

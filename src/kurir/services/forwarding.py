@@ -3,9 +3,12 @@
     head of the journal ──> store.submit ──> removed from the journal
                                  │
                                  ├─ its key belongs to another message ──> kept in the store as cancelled, with the reason
-                                 └─ the store cannot keep it for what it is ──> stays, set aside; others go on
+                                 ├─ the store cannot keep it for what it is ──> stays, set aside; others go on
+                                 └─ the store refuses it alone, while another one passes ──> stays, set aside; others go on
 
-Only InvalidMessage and KeyConflict are about a message. Whatever else goes wrong is the store's: all wait, in order.
+Only InvalidMessage and KeyConflict say that they are about a message. Whatever else goes wrong is taken for the store's: all
+wait, in order. Who stands at the head for long is suspected: it is set aside if the store takes another one and still not
+it. That other one is of another chat where there is one, so that nothing is overtaken should the trouble end just then.
 A crash between any two steps repeats the last one: the store knows by a message's id what it has.
 """
 
@@ -13,13 +16,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 from kurir.core.errors import InvalidMessage, KeyConflict, KurirError, SchemaMismatch, StoreAway, StoreError, StoreFull
 from kurir.core.events import Altered, Event, Forwarded, SpoolingEnded, StoreBack, StoreTrouble, Unforwardable
-from kurir.core.message import State
+from kurir.core.message import Draft, State
 from kurir.ports import Cancel, Clock, Query, Store
 from kurir.stores.journal import Entry, Journal
 
@@ -27,6 +31,8 @@ from .shelter import Shelter
 
 BATCH = 200  # messages forwarded in one step
 PAUSES = (0.2, 0.5, 1.0, 2.0)  # seconds between tries while the store takes nothing; the last repeats
+REFUSALS = 4  # of a message, until others are tried before it; again after as many more
+WITNESSES = 5  # others that are tried then
 SWEEP_EVERY = 600.0  # seconds between looks for files that no spooled message needs any more
 YIELD = 0.5  # seconds that who hands over waits at most for what was spooled before
 LOOK_EVERY = 1.0  # seconds between looks at what other processes have put into the journal
@@ -34,6 +40,10 @@ FAR = 10 * 365 * 86400.0  # seconds; what is about to be cancelled is not due be
 SAME = "the same as message "  # reason of a message whose key turned out to belong to an equal one
 STEP = "forward"  # name of the step in events
 _OF_ALL = (StoreAway, StoreFull, SchemaMismatch)  # every message would be answered so
+
+
+class _FilesRefused(StoreError):
+    """The files of a message cannot be brought back: every message with files would be answered so."""
 
 
 class Forwarding:
@@ -61,6 +71,8 @@ class Forwarding:
         self._since: float | None = None  # Unix seconds: when there was something to forward
         self._moved = 0  # messages since then
         self._trouble_since: float | None = None  # Unix seconds: when the store began to refuse; that has been told
+        self._refusals: Counter[int] = Counter()  # of entries, by `pos`: how often they were not taken alone
+        self._proven = False  # since the last pause: somebody was refused alone while another one passed
 
     def wake(self) -> None:
         """There is something to forward."""
@@ -111,6 +123,7 @@ class Forwarding:
         if self._moved and self._since is not None:
             self._emit(SpoolingEnded(self._moved, now - self._since))
         self._trouble_since, self._since, self._moved = None, None, 0
+        self._refusals.clear()
 
     async def _idle(self) -> None:
         self._awake.clear()
@@ -131,6 +144,7 @@ class Forwarding:
         async with self._draining:
             if self._since is None:
                 self._since = self._clock.now()
+            self._proven = False
             try:
                 with self._journal.forwarding() as ours:
                     while ours and (entries := await self._journal.head(BATCH)):
@@ -147,31 +161,33 @@ class Forwarding:
     # ---------------------------------------------------------------- one step
 
     async def _forward(self, entries: Sequence[Entry]) -> None:
-        live = [entry for entry in entries if entry.fate is None]
-        if live:
-            await self._submit(live)
-        for entry in entries:
-            if entry.fate is not None:
-                try:
-                    await self._bury(entry, entry.fate)
-                except InvalidMessage as error:
-                    await self._set_aside(entry, error)
-
-    async def _submit(self, entries: Sequence[Entry]) -> None:
         """Raises StoreError while nothing can be forwarded."""
-        drafts = [entry.draft for entry in entries]
+        live = [entry for entry in entries if entry.fate is None]
+        singly = [entry for entry in entries if entry.fate is not None]
+        if not await self._together(live):
+            singly = [*live, *singly]  # in order: whom it is about shows itself
+        for entry in singly:
+            error = await self._alone(entry)
+            if error is not None:
+                await self._suspect(entry, error, [other for other in entries if other.pos != entry.pos])
+                return
+
+    async def _together(self, entries: Sequence[Entry]) -> bool:
+        """False: they are to go one by one."""
+        if len(entries) < 2:
+            return not entries
         try:
-            await self._shelter.bring_back([file for draft in drafts for file in draft.files])
-            accepted = await self._store.submit(drafts, self._clock.now())
+            await self._submit(entries)
         except _OF_ALL:
             raise
-        except Exception as error:
-            if len(entries) == 1:
-                await self._not_taken(entries[0], error)
-                return
-            for entry in entries:  # in order: whom it is about shows itself
-                await self._submit([entry])
-            return
+        except Exception:
+            return False
+        return True
+
+    async def _submit(self, entries: Sequence[Entry]) -> None:
+        drafts = [entry.draft for entry in entries]
+        await self._bring_back(drafts)
+        accepted = await self._store.submit(drafts, self._clock.now())
         gone = []
         for entry, answer in zip(entries, accepted, strict=True):
             if answer.id == entry.draft.id:
@@ -182,20 +198,59 @@ class Forwarding:
         self._moved += len(gone)
         self._emit(Forwarded(tuple(entry.draft for entry, _ in gone), tuple(answer for _, answer in gone)))
 
-    async def _not_taken(self, entry: Entry, error: Exception) -> None:
-        """Raises StoreError, unless it is this very message that can never be taken as it is."""
-        if isinstance(error, KeyConflict):
-            await self._journal.doom(entry.pos, error.what)
-        elif isinstance(error, InvalidMessage):
-            await self._set_aside(entry, error)
-        else:
-            what = error.what if isinstance(error, KurirError) else f"{type(error).__name__}: {error}"
-            remedy = error.remedy if isinstance(error, KurirError) else "Run `kurir doctor`."
-            raise StoreError(f"the store does not take spooled message {entry.draft.id}: {what}", remedy) from error
+    async def _bring_back(self, drafts: Sequence[Draft]) -> None:
+        try:
+            await self._shelter.bring_back([file for draft in drafts for file in draft.files])
+        except _OF_ALL:
+            raise
+        except StoreError as error:
+            raise _FilesRefused(error.what, error.remedy) from error
 
-    async def _set_aside(self, entry: Entry, error: InvalidMessage) -> None:
-        await self._journal.set_aside(entry.pos, str(error))
-        self._emit(Unforwardable(entry.draft, str(error)))
+    async def _alone(self, entry: Entry) -> Exception | None:
+        """Forward this one. Answers what went wrong where nobody can say whose trouble it is; raises StoreError for what
+        is surely the store's."""
+        try:
+            await (self._submit([entry]) if entry.fate is None else self._bury(entry, entry.fate))
+        except _OF_ALL:
+            raise
+        except KeyConflict as error:
+            await self._journal.doom(entry.pos, error.what)
+        except InvalidMessage as error:
+            await self._set_aside(entry, error)
+        except Exception as error:
+            self._refusals[entry.pos] += 1
+            return error
+        return None
+
+    async def _suspect(self, entry: Entry, error: Exception, others: Sequence[Entry]) -> None:
+        """It was not taken alone. Raises StoreError unless another one passes: then it is set aside, if it is not taken
+        even now."""
+        too_early = not self._proven and self._refusals[entry.pos] % REFUSALS
+        if isinstance(error, _FilesRefused):
+            others = [other for other in others if other.draft.files]
+        if too_early or not await self._one_passes(entry, others):
+            what, remedy = _words(error)
+            raise StoreError(f"the store does not take spooled message {entry.draft.id}: {what}", remedy) from error
+        self._proven = True
+        error_now = await self._alone(entry)
+        if error_now is not None:
+            await self._set_aside(entry, error_now)
+
+    async def _one_passes(self, suspect: Entry, others: Sequence[Entry]) -> bool:
+        """Those that were refused least are tried first, and those of other chats before those of the same."""
+        lane = (suspect.draft.bot, suspect.draft.chat)
+        ranked = sorted(others, key=lambda o: (self._refusals[o.pos], (o.draft.bot, o.draft.chat) == lane, o.pos))
+        for other in ranked[:WITNESSES]:
+            before = self._moved
+            await self._alone(other)
+            if self._moved > before:
+                return True
+        return False
+
+    async def _set_aside(self, entry: Entry, error: Exception) -> None:
+        why = str(error) if isinstance(error, KurirError) else _words(error)[0]
+        await self._journal.set_aside(entry.pos, why)
+        self._emit(Unforwardable(entry.draft, why))
 
     async def _bury(self, entry: Entry, fate: str) -> None:
         """Its key belongs to another message: it is kept without it, and never sent, for people to see."""
@@ -210,13 +265,20 @@ class Forwarding:
             due_at=now + FAR,
             expires_at=None,
         )
-        await self._shelter.bring_back(draft.files)
+        await self._bring_back([draft])
         await self._store.submit([kept], now)
         ended = await self._store.alter(Query(ids=(draft.id,), limit=1), Cancel(fate), now)
         await self._journal.remove([entry.pos])
         self._moved += 1
         if ended:
             self._emit(Altered((draft.id,), State.CANCELLED, now, draft.bot, fate, by_hand=False))
+
+
+def _words(error: Exception) -> tuple[str, str]:
+    """What went wrong, and what to do."""
+    if isinstance(error, KurirError):
+        return error.what, error.remedy
+    return f"{type(error).__name__}: {error}", "Run `kurir doctor`."
 
 
 def original(reason: str | None) -> str | None:

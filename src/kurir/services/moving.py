@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Protocol
 
 import orjson
@@ -19,7 +17,7 @@ from kurir.core.rows import BotRow, Section, SequenceRow
 from kurir.ports import Portable, Row, Store, SystemClock
 
 from .comparing import Comparison, all_of, compare, pages
-from .shelves import Shelf, carry_file
+from .shelves import Shelf, carry_files
 
 LOOK_EVERY = 0.5  # seconds between two looks at who sends
 HELD = "`kurir move` fills this store"  # why its bots are paused meanwhile
@@ -223,13 +221,7 @@ class Move:
         source, target = self._source.shelf, self._target.shelf
         if source is None or target is None:
             return 0, ()
-        there = await target.names()
-        with tempfile.TemporaryDirectory(prefix="kurir-move-") as folder:
-            for sha256 in sorted(await source.names() - there):
-                await carry_file(sha256, source, target, Path(folder))
-                self._tell(Step("copy", FILES, 1))
-        there = await target.names()
-        return len(there), tuple(sorted(await source.names() - there))
+        return await carry_files(source, target, lambda: self._tell(Step("copy", FILES, 1)))
 
     # ---------------------------------------------------------------- comparing
 

@@ -1,9 +1,11 @@
-"""Where files are kept: a folder, or the store itself. They are carried from one to the other through one file at a time."""
+"""Where files are kept: a folder, a bucket, or the store itself. They are carried to another place one at a time."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -47,7 +49,7 @@ class FolderShelf:
 
 
 class StoreShelf:
-    """The store itself."""
+    """The store itself, or one for files alone."""
 
     def __init__(self, store: BlobStore, clock: Clock) -> None:
         self._store = store
@@ -79,6 +81,17 @@ async def carry_file(sha256: str, source: Shelf, target: Shelf, folder: Path) ->
         if path.parent == folder:
             await asyncio.to_thread(path.unlink)
     return True
+
+
+async def carry_files(source: Shelf, target: Shelf, tell: Callable[[], None]) -> tuple[int, tuple[str, ...]]:
+    """All that the target has not, telling of each; answers how many it has then, and which of the source's it has not."""
+    there = await target.names()
+    with tempfile.TemporaryDirectory(prefix="kurir-move-") as folder:
+        for sha256 in sorted(await source.names() - there):
+            await carry_file(sha256, source, target, Path(folder))
+            tell()
+    there = await target.names()
+    return len(there), tuple(sorted(await source.names() - there))
 
 
 def _sha256(path: Path) -> str:

@@ -54,6 +54,7 @@ class Spooling:
         self._clock = clock
         self._emit = emit
         kept = Spool(journal.path.with_name(f"{journal.path.name}.files"))
+        self.folder = kept.folder  # beside the journal
         if isinstance(files, SharedSpool):
             files.shelter = kept
         shelter = Shelter(kept, files)

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 
 from kurir.core.errors import StoreError
 from kurir.core.events import StoreBack, StoreTrouble, Submitted
-from kurir.ports import Lease, Roll, Roster
+from kurir.ports import Lease, Roll, Roster, Settlement
 
 from .courier import Courier
 from .crew import Crew
+from .leftovers import Leftovers
 from .spreading import Plan, plan
 from .tools import Tools
 
@@ -26,6 +27,7 @@ LOOK_EVERY = 0.5  # seconds at least between two looks at whether a bot was give
 WAKE_EVERY = 0.01  # seconds between two wake-ups of all couriers at most
 MOVE_GRACE = 8.0  # seconds that calls in flight get before their bot goes to another process
 RESERVED = 3.0  # seconds; leases that ran out while the store was away for all are not taken over sooner
+JUMP = 1.0  # seconds by which a clock goes forward at once only if it was set
 LAST_WORD = 1.0  # seconds that the store gets, at a stop, to hear that a lease is given up
 
 
@@ -39,15 +41,28 @@ class _Round:
 
 
 class Supervisor:
-    """One per process. `holder` names it in leases; it must be unique to this run."""
+    """One per process. `holder` names it in leases; it must be unique to this run. `leftovers`: results of processes that
+    ended while the store was away; settled before a bot is taken."""
 
-    def __init__(self, bots: Iterable[int], make: Callable[[int], Courier], tools: Tools, holder: str) -> None:
+    def __init__(
+        self,
+        bots: Iterable[int],
+        make: Callable[[int], Courier],
+        tools: Tools,
+        holder: str,
+        leftovers: Leftovers | None = None,
+    ) -> None:
         self._bots = tuple(bots)
         self._store = tools.store
         self._clock = tools.clock
         self._emit = tools.emit
         self._holder = holder
         self._crew = Crew(make, tools.emit)
+        self._leftovers = leftovers
+        self._settle_leftovers = (
+            leftovers is not None
+        )  # there may be some: none were looked for since the store was away
+        self.unsettled: list[Settlement] = []  # after `stop`: results that the store has not taken
         self._moving: dict[int, asyncio.Task[None]] = {}  # bots that go to others: what is in flight gets its answer
         self._leasing = asyncio.Lock()  # a lease is not renewed behind the back of who gives it up
         self._to_free: set[int] = set()  # bots whose leases are to be given up; no courier starts for them
@@ -59,7 +74,8 @@ class Supervisor:
         self._looking: asyncio.Task[None] | None = None
         self._stopping = False
         self._trouble_since: float | None = None
-        self._reserved_until = 0.0  # after a trouble of the store, who held a bot before takes it up again until then
+        self._reserved_until = 0.0  # ticks: until then, who held a bot before takes it up again
+        self._ahead: float | None = None  # seconds by which the clock was ahead of the ticks, which nobody sets
 
     @property
     def couriers(self) -> dict[int, Courier]:
@@ -84,10 +100,14 @@ class Supervisor:
         """Answers after how many seconds the next one is due."""
         now = self._clock.now()
         try:
+            if self._leftovers is not None and self._settle_leftovers:
+                await self._leftovers.settle()
+                self._settle_leftovers = False
             async with self._leasing:
                 self._freed.clear()
                 told = await self._ask()
         except StoreError as error:  # the leases we hold run out by themselves
+            self._settle_leftovers = True
             if self._trouble_since is None:
                 self._trouble_since = now
                 self._emit(StoreTrouble("lease", str(error)))
@@ -95,7 +115,7 @@ class Supervisor:
         if self._trouble_since is not None:
             self._emit(StoreBack(self._clock.now() - self._trouble_since))
             self._trouble_since = None
-            self._reserved_until = self._clock.now() + RESERVED
+            self._reserve(RESERVED)
         held = {lease.bot for lease in told.leases}
         for bot in [bot for bot in self._crew.couriers if bot not in held]:
             await self._crew.drop(bot, "another process holds the bot now")
@@ -120,7 +140,8 @@ class Supervisor:
             now = self._clock.now()
             roll = await self._store.attend(self._holder, self._bots, now + ATTEND_SECONDS, now)
             part = plan(roll, self._holder, self._moving)
-            if self._trouble_since is not None or now < self._reserved_until:
+            self._compare_clocks()
+            if self._trouble_since is not None or _ticks() < self._reserved_until:
                 part = replace(part, take=())  # its results are not settled yet, and would be fenced
             wanted.update(part.take, (bot for bot, holder in roll.holders.items() if holder == self._holder))
         else:
@@ -131,6 +152,18 @@ class Supervisor:
         until = (now := self._clock.now()) + LEASE_SECONDS
         leases = await self._store.lease(self._holder, [bot for bot in self._bots if bot in wanted], until, now)
         return _Round(tuple(replace(lease, until=min(lease.until, until)) for lease in leases), roll, part)
+
+    def _reserve(self, seconds: float) -> None:
+        """Who held a bot before has so long to take it up again."""
+        self._reserved_until = max(self._reserved_until, _ticks() + seconds)
+
+    def _compare_clocks(self) -> None:
+        """Where the store's clock was set forward, leases seem to have run out whose holders send on: they hear of it when
+        they renew them, at the latest when these are over by their own count."""
+        ahead = self._clock.now() - _ticks()
+        if self._ahead is not None and ahead - self._ahead > JUMP:
+            self._reserve(LEASE_SECONDS)
+        self._ahead = ahead
 
     def _pause(self, roll: Roll | None) -> float:
         """Until the next round: exactly when somebody who is not heard of any more would be gone."""
@@ -292,4 +325,11 @@ class Supervisor:
         if courier is not None:
             await courier.stop(grace)
         await self._crew.drop(bot, "stopped")
+        if courier is not None:
+            self.unsettled += courier.unsettled
         await self._give_up(bot)
+
+
+def _ticks() -> float:
+    """Seconds since whenever, by a clock that nobody sets."""
+    return asyncio.get_running_loop().time()

@@ -7,7 +7,13 @@ from typing import Any
 
 import orjson
 
+from kurir.core.errors import InvalidMessage
 from kurir.core.message import DEFAULT_OPTIONS, FileRef, OnUnknown, Options, Ordering
+
+
+def too_large() -> InvalidMessage:
+    """What to say of a number that no column holds; Telegram's own fit."""
+    return InvalidMessage("a number", "does not fit into 64 bits", "Look at the ids that were given.")
 
 
 def dump_options(options: Options) -> str | None:

@@ -11,7 +11,7 @@ import os
 import tempfile
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -33,11 +33,20 @@ _CHUNK: Final = 1 << 20  # bytes
 
 
 class SharedSpool(Spool):
-    """A spool whose blobs are in the store. `clock` is the store's, as grace and use are told by it."""
+    """A spool whose blobs are in the store, or in one for files alone that it is to `close`. `clock` is the message store's,
+    as grace and use are told by it."""
 
-    def __init__(self, folder: Path, store: BlobStore, clock: Clock, room: int = ROOM) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        store: BlobStore,
+        clock: Clock,
+        room: int = ROOM,
+        close: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         super().__init__(folder)
         self._store = store
+        self._close = close
         self._clock = clock
         self.shelter: Spool | None = None  # where files are kept that the store could not take
         self._room = room
@@ -101,6 +110,10 @@ class SharedSpool(Spool):
         await self._store.drop_blobs([], self._clock.now() - older_than)
         await asyncio.to_thread(self._trim)
         return swept
+
+    async def close(self) -> None:
+        if self._close is not None:
+            await self._close()
 
     async def _copy_of(self, sha256: str) -> None:
         """Nothing comes of it if neither the shelter nor the store has such a blob."""

@@ -94,6 +94,9 @@ class Spool:
         """Remove what crashed writers left more than `older_than` seconds ago; answers how many files."""
         return await asyncio.to_thread(self._sweep, older_than)
 
+    async def close(self) -> None:
+        """Release what is held open."""
+
     # ---------------------------------------------------------------- in a thread
 
     def _add(self, source: Source, name: str, max_bytes: int) -> Blob:

@@ -1,7 +1,9 @@
 """Who calls, and how often: API keys with roles, a bucket of requests for each, and patience with wrong keys.
 
 A key is `kurir_` and 43 random characters; the store keeps its SHA-256 alone. `KURIR_API_KEY` is an admin's key too.
-Keys are remembered for `KEEP` seconds: one that was revoked opens nothing after 5 s, wherever it was revoked.
+Keys are remembered for `KEEP` seconds: one that was revoked opens nothing after 5 s, wherever it was revoked. While the
+store is away they are as they were. A process that started meanwhile knows none of the store's: nothing is kept of them
+elsewhere, where a revoked one might live on.
 """
 
 from __future__ import annotations
@@ -11,9 +13,10 @@ import hashlib
 import hmac
 import secrets
 from collections import OrderedDict, deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from kurir.core.errors import KurirError, StoreError
+from kurir.core.errors import KurirError, StoreAway, StoreError
 from kurir.core.pace import Rate
 from kurir.ports import ApiKey, Clock, KeyStore
 
@@ -142,7 +145,7 @@ class Keyring:
         self._failures = Failures()
 
     async def admit(self, authorization: bytes | None, address: str, roles: frozenset[str]) -> Caller:
-        """Who calls with this `Authorization` header. Raises NoKey, NotAllowed, TooMany."""
+        """Who calls with this `Authorization` header. Raises NoKey, NotAllowed, TooMany; StoreAway while nobody can tell."""
         now = self._clock.now()
         caller = await self._find(authorization, now)
         if caller is None:
@@ -172,7 +175,8 @@ class Keyring:
 
     async def _find(self, authorization: bytes | None, now: float) -> Caller | None:
         if authorization is None or authorization[:7].lower() != b"bearer ":
-            await self._read(now, KEEP)
+            with suppress(StoreError):  # whatever the keys are, this is none
+                await self._read(now, KEEP)
             return None
         digest = hashlib.sha256(authorization[7:].strip()).digest()
         caller = self._fixed.get(digest)
@@ -195,9 +199,12 @@ class Keyring:
     async def _look(self, now: float) -> None:
         try:
             keys = await self._store.keys()
-        except StoreError:
+        except StoreError as error:
             if self._read_at < 0:
-                raise
+                raise StoreAway(
+                    f"whether this API key opens anything cannot be looked up: {error.what}",
+                    "Ask again when the store is back; the key of KURIR_API_KEY is known without it.",
+                ) from error
             self._read_at = self._clock.now() - KEEP + KEEP_AWAY
             return  # nothing can be revoked there either: the keys are as they were
         before = self._callers
@@ -214,7 +221,7 @@ class Keyring:
         return Caller(key.id, key.name, key.role, key.digest, Bucket(rate, self._allowance.burst))
 
     def _refused(self, authorization: bytes | None, address: str, now: float) -> KurirError:
-        if not self._callers:
+        if not self._callers and self._read_at >= 0:
             return NoKey(
                 "there is no API key yet", "Make one: `kurir keys add NAME --role admin`; or set KURIR_API_KEY."
             )

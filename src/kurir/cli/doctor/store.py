@@ -22,7 +22,7 @@ from kurir.stores.urls import is_server, sqlite_path
 from kurir.telegram.redact import redact
 from kurir.telegram.shared_spool import cache_folder
 
-from . import server
+from . import bucket, server
 from .finding import Finding, ok, problem, warning
 
 LARGEST_CHECK = 500_000_000  # bytes of a store that is read through here
@@ -49,6 +49,10 @@ async def check(settings: Settings) -> AsyncIterator[Finding]:
         yield await asyncio.to_thread(_integrity, path)
         for finding in room(path):
             yield finding
+    if isinstance(settings.files, str):
+        yield await bucket.check(settings.files)
+        yield _spool(cache_folder(settings.files), "the folder of copies")
+        return
     folder = settings.files or (path.with_name(f"{path.name}.files") if path else None)
     if folder is not None:
         yield _spool(folder, "file spool")

@@ -178,18 +178,17 @@ class Journal:
     @contextmanager
     def forwarding(self) -> Iterator[bool]:
         """True: this process forwards, and no other does until the block ends, or the process. Forwarding twice would be
-        harmless, since the store knows what it has."""
+        harmless, since the store knows what it has. Raises StoreAway where that cannot be told."""
         if fcntl is None:
             yield True
             return
-        handle = os.open(self.path.with_name(f"{self.path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        path = self.path.with_name(f"{self.path.name}.lock")
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _unlockable(path, error) from None
+        try:
+            yield _locked(path, handle)
         finally:
             os.close(handle)
 
@@ -254,6 +253,24 @@ class Journal:
             tx.db.execute(Q["sign_of_life"], (now,))
 
         await self._writes().run(write)
+
+
+def _locked(path: Path, handle: int) -> bool:
+    """False: somebody else has it."""
+    assert fcntl is not None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise _unlockable(path, error) from None
+    return True
+
+
+def _unlockable(path: Path, error: OSError) -> StoreAway:
+    return StoreAway(
+        f"{path} cannot be locked: {error.strerror}", "Check the rights of that folder and the room on its disk."
+    )
 
 
 def _add(tx: Transaction, drafts: Sequence[Draft], path: Path, limit: int) -> list[Accepted]:

@@ -107,7 +107,7 @@ class Book:
 
     def days(self, bot: int | None, most: int) -> tuple[Day, ...]:
         """What ended on each of the last `most` days that had any, oldest first."""
-        last = sorted({day for day, _ in self._days})[-most:]
+        last = sorted({day for day, _ in self._days}, reverse=True)[:most]
         return tuple(
             Day(id, day, *(ended[state] for state in ENDS))
             for (day, id), ended in sorted(self._days.items(), key=lambda item: item[0])

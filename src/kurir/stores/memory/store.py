@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, product
 
 from kurir.core.errors import KeyConflict, StoreFull
 from kurir.core.message import Accepted, Attempt, Claim, Draft, State
@@ -375,6 +375,8 @@ class MemoryStore:
             lanes[lane.id] = lane
             files += self._remove(message)
             messages += 1
+        for bot, sha256 in product(self._lanes.bots, files):
+            self._file_ids.pop((bot, sha256), None)
         return Pruned(messages, self._tidy(lanes.values(), now), tuple(sorted(files)))
 
     def _tidy(self, lanes: Iterable[Lane], now: float) -> int:

@@ -24,6 +24,7 @@ KEEPALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("T
 PREPARED = 200  # statements a connection keeps prepared
 NOT_OPEN = "Use Kurir inside its `async with`."
 
+UNREACHABLE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _MISTAKES = (asyncpg.UndefinedObjectError, asyncpg.InvalidParameterValueError, asyncpg.CantChangeRuntimeParamError)
 
 
@@ -119,7 +120,7 @@ class Pool:
                 return connection
         except (asyncpg.ClientConfigurationError, *_MISTAKES) as error:
             raise InvalidSetting(FIELD, f"cannot be used: {error}", "See the URLs of libpq.") from None
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+        except (*UNREACHABLE, ValueError) as error:
             why = str(error) or type(error).__name__
             remedy = f"See that {self.address.name} runs and lets Kurir in ({FIELD})."
             raise Away(StoreAway(f"{self.address.name} is not reachable: {why}", remedy), doubtful=False) from None

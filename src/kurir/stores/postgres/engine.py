@@ -78,6 +78,12 @@ class Engine:
         """Carry out `work(connection)`, which does no harm when done twice."""
         return await self.insist(lambda pool, repeated: pool.run(work, limit))
 
+    async def last_word(self, work: Work[Any], seconds: float) -> None:
+        """Carry out `work` if that can be done in so many seconds. Nobody hears whether it was."""
+        with contextlib.suppress(Away, KurirError, TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._pool.run(work)
+
     async def insist(self, work: Callable[[Pool, bool], Awaitable[T]]) -> T:
         """`work(pool, repeated)`, again for a little while if the server is away; `repeated`: it may have been done."""
         return await self._shielded(self._passing(work))

@@ -8,6 +8,7 @@ import asyncpg
 import orjson
 
 from kurir.core.errors import InvalidMessage, KeyConflict, KeyHeld, KurirError, StoreAway, StoreError, StoreFull
+from kurir.stores.codec import too_large
 
 _AWAY = {  # SQLSTATE classes and codes with which a server says that it cannot be spoken to now
     "08",  # connection exception
@@ -46,8 +47,6 @@ def translate(error: BaseException, server: str) -> Away | KurirError | None:
         return _unstorable()
     if isinstance(error, TimeoutError | asyncio.IncompleteReadError):
         return Away(StoreAway(f"{server} did not answer in time", _remedy(server)), doubtful=True)
-    if isinstance(error, asyncpg.DataError):
-        return _unstorable()
     if isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError):
         why = str(error) or type(error).__name__
         return Away(StoreAway(f"{server} is not reachable: {why}", _remedy(server)), doubtful=True)
@@ -73,8 +72,10 @@ def _of_server(error: asyncpg.PostgresError, server: str) -> Away | KurirError:
         return StoreFull(f"no room left on {server}: {said}", "Free disk space there; everything accepted is kept.")
     if code in _AWAY or code[:2] in _AWAY:
         return Away(StoreAway(f"{server}: {said}", _remedy(server)), doubtful=code in _BROKEN or code[:2] == "08")
-    if code in ("22021", "22P05"):
+    if code in ("22021", "22P05") or isinstance(error.__cause__, UnicodeEncodeError):
         return _unstorable()
+    if isinstance(error.__cause__, OverflowError):  # the driver cannot even say it to the server
+        return too_large()
     return StoreError(f"{server}: {said} ({code})", "Run `kurir doctor`.")
 
 

@@ -11,11 +11,9 @@ import contextlib
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
-import asyncpg
-
 from kurir.core.errors import KurirError
 
-from .connections import Pool
+from .connections import UNREACHABLE, Pool
 from .errors import Away
 
 DEBOUNCE = 0.02  # seconds within which one hint tells of everything
@@ -127,7 +125,7 @@ class Hints:
                 while not await _set_within(gone, CHECK_EVERY):
                     async with asyncio.timeout(self._pool.address.timeout):
                         await connection.execute("SELECT 1")
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
+            except UNREACHABLE:
                 self._changed.set()  # whatever became of the connection, there will be another
             finally:
                 self._listening = False

@@ -111,6 +111,7 @@ def prune(tx: Transaction, before: float, now: float, limit: int, lift_before: f
     removed = 0
     for lane in dict.fromkeys(row[1] for row in rows):
         removed += tx.db.execute(Q["prune_lane"], {"lane": lane, "idle": now - LANE_IDLE}).rowcount
+    tx.db.executemany(Q["forget_file_ids"], [(sha256,) for sha256 in orphans])
     return Pruned(len(rows), removed, tuple(sorted(orphans)))
 
 

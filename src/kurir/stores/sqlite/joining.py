@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from kurir.core.errors import InvalidMessage, StoreAway, StoreError
+from kurir.core.errors import InvalidMessage, KurirError, StoreAway
 from kurir.core.message import Accepted, Draft
 from kurir.stores.connections import FIELD, Driver, find, find_sync, outside, stranger
 
@@ -78,7 +78,7 @@ def _unusable(error: Exception) -> InvalidMessage:
     return InvalidMessage(FIELD, f"cannot be used: {error}", "Give an open one, in the thread that it was made in.")
 
 
-def _translated(error: sqlite3.Error, path: Path) -> StoreError:
+def _translated(error: sqlite3.Error, path: Path) -> KurirError:
     code = getattr(error, "sqlite_errorcode", 0)
     if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreAway(

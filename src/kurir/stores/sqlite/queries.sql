@@ -195,6 +195,10 @@ UPDATE lane SET token = NULL, chat_why = iif(:chat_at > chat_at, NULL, chat_why)
     WHERE lane = :lane AND state = 0 ORDER BY prio, pos LIMIT 1)
 WHERE id = :lane RETURNING waiting
 
+-- No message refers to the file any more: nor to what Telegram called it.
+-- name: forget_file_ids
+DELETE FROM file_id WHERE bot IN (SELECT id FROM bot) AND sha256 = ?
+
 -- name: learn_file_id
 INSERT INTO file_id (bot, sha256, kind, file_id) VALUES (?, ?, ?, ?)
 ON CONFLICT (bot, sha256, kind) DO UPDATE SET file_id = excluded.file_id

@@ -41,7 +41,7 @@ class Reader:
         return work(self._db)
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Raises StoreError, also when it takes too long."""
+        """Raises StoreError, also when it takes too long; InvalidMessage for a number that fits into no column."""
         try:
             if self._pool is None:
                 return self._timed(work)
@@ -50,7 +50,7 @@ class Reader:
             except RuntimeError:  # the interpreter is shutting down: no thread takes work any more
                 return self._timed(work)
             return await reading
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OverflowError) as error:
             if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
                 raise StoreError(
                     f"the search was given up after {self._longest:g} s",

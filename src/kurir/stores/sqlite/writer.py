@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kurir.core.errors import KurirError, StoreAway, StoreError, StoreFull
+from kurir.core.errors import KurirError, StoreAway, StoreFull
+from kurir.stores.codec import too_large
 from kurir.stores.commits import Commits
 
 from .submit import Submit, submit_together
@@ -44,8 +45,10 @@ def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
     return db
 
 
-def translate(error: sqlite3.Error, path: Path | str) -> StoreError:
+def translate(error: sqlite3.Error | OverflowError, path: Path | str) -> KurirError:
     """SQLite's error as ours, with what to do."""
+    if isinstance(error, OverflowError):
+        return too_large()
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     full = code == sqlite3.SQLITE_FULL or (
         code == sqlite3.SQLITE_IOERR and "IOERR_WRITE" in getattr(error, "sqlite_errorname", "")
@@ -178,7 +181,7 @@ class Writer:
             self._roll_back()
             if len(steps) == 1 and isinstance(error, sqlite3.IntegrityError) and (again := _again(steps[0])):
                 return self._one_transaction([again])
-            failed = translate(error, self.path) if isinstance(error, sqlite3.Error) else error
+            failed = translate(error, self.path) if isinstance(error, sqlite3.Error | OverflowError) else error
             if len(steps) == 1 or _busy(error):
                 return [failed] * len(steps)
             return [self._one_transaction([step])[0] for step in steps]

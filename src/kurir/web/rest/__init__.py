@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Mount, Route, Router
 from kurir import __version__
 from kurir.app import Kurir
 from kurir.ports import Clock, KeyStore
+from kurir.services.opened import Opened
 from kurir.web.auth import Allowance, Keyring
 
 from . import bots, chats, dead, events, files, messages, stats, suppressions
@@ -34,7 +35,8 @@ class Rest:
         allowance = allowance or Allowance()
         clock = clock or kurir.clock
         names = {bot.id: bot.name for bot in kurir.settings.bots}
-        self.keyring = Keyring(cast("KeyStore", kurir.store), kurir.settings.api_key, clock, allowance)
+        keys = cast("KeyStore", Opened(kurir.store, lambda: kurir.away))
+        self.keyring = Keyring(keys, kurir.settings.api_key, clock, allowance)
         self._feed = events.Feed(names, self.keyring)
         self._underway = Underway()
         kurir.listen(self._feed.hear)

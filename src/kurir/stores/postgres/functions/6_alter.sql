@@ -147,6 +147,9 @@ BEGIN
       SELECT seq, ended_at FROM ended WHERE bot = b.id AND ended_at < before AND (key IS NULL OR ended_at < now - key_life)
       ORDER BY ended_at, seq LIMIT most) e ORDER BY e.ended_at, e.seq LIMIT most);
   SELECT * INTO r FROM remove_ended(chosen);
+  IF r.files IS NOT NULL THEN
+    DELETE FROM file_id WHERE (bot, sha256) IN (SELECT b.id, f FROM bot b, json_array_elements_text(r.files) f);
+  END IF;
   told := json_build_array(coalesce(json_array_length(r.ids), 0), tidy_lanes(r.lanes, now - idle),
     coalesce(r.files, '[]'))::text;
   IF r.ids IS NOT NULL THEN
