@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench lock seeds clean
+.PHONY: help setup demo test lint format bench lock seeds soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench: $(STAMP) ## measure; a table on screen and JSON in bench/results
 
 seeds: $(STAMP) ## the deterministic simulation over 10,000 seeds
 	$(BIN)/python -m tests.simulation --seeds 10000
+
+soak: $(STAMP) ## the tests against real processes as long and as large as the promises say; Hypothesis looks for new examples
+	KURIR_SOAK=1 $(BIN)/python -m pytest tests/workers tests/crash tests/property
 
 lock: ## resolve the dependencies anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \

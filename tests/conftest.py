@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
 from .servers import Engine, PostgresServer, RedisServer, first_postgres, first_redis, shared
+from .soak import sized
 
-# A run tells what changed in the code, not in the dice: the same examples each time. KURIR_EXPLORE=1 looks for new ones.
+# A run tells what changed in the code, not in the dice: the same examples each time. A soak looks for new ones.
 settings.register_profile("same", derandomize=True)
 settings.register_profile("explore", print_blob=True)
-settings.load_profile("explore" if os.environ.get("KURIR_EXPLORE") else "same")
+settings.load_profile(sized("same", "explore"))
 
 
 @pytest.fixture(scope="session")

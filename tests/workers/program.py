@@ -15,6 +15,8 @@ import json  # noqa: E402
 import signal  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 
+import uvloop  # noqa: E402
+
 from kurir import Kurir, Settings  # noqa: E402
 from kurir.app import Parts  # noqa: E402
 from kurir.core.events import Crashed, Event, Fenced, Leased, Recovered, StoreTrouble, Unleased  # noqa: E402
@@ -57,7 +59,7 @@ async def work(store: str, telegram: str, limits: Limits, tokens: Sequence[str])
 
 def main() -> None:
     store, telegram, limits, *tokens = sys.argv[2:]
-    asyncio.run(work(store, telegram, pace(json.loads(limits), Limits(), "pace"), tokens))
+    uvloop.run(work(store, telegram, pace(json.loads(limits), Limits(), "pace"), tokens))
 
 
 if __name__ == "__main__":

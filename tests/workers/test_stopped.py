@@ -9,6 +9,7 @@ import time
 from kurir.core.message import State
 from kurir.ports import Query
 from kurir.simulator.faults import Kind
+from tests.soak import sized
 
 from .conftest import Gather
 from .fleet import OFF, Fleet, until
@@ -16,7 +17,7 @@ from .relay import relaying
 from .stream import streaming
 
 BOTS = range(1001, 1005)
-STOPPED = 8.5  # seconds: longer than a lease
+STOPPED = sized(8.5, 30.0)  # seconds: longer than a lease
 
 
 async def in_flight(fleet: Fleet, bots: set[int]) -> tuple[str, ...]:
