@@ -190,11 +190,12 @@ async def test_submits_beside_an_open_transaction_with_their_key_are_refused_soo
 ) -> None:
     with psycopg.connect(plain) as connection:
         first = await kurir.send_text(42, "x", idempotency_key="k", connection=connection)
-        held = [asyncio.create_task(kurir.send_text(42, "x", idempotency_key="k")) for _ in range(4)]
-        async with asyncio.timeout(8.0):
+        held = [asyncio.create_task(kurir.send_text(42, "x", idempotency_key="k")) for _ in range(40)]
+        async with asyncio.timeout(4.0):
             assert not (await kurir.send_text(43, "y", idempotency_key="another")).duplicate
-            answers = await asyncio.gather(*held, return_exceptions=True)
-        assert [type(answer) for answer in answers] == [KeyHeld] * 4
+            await asyncio.gather(*(kurir.send_text(100 + n, "y") for n in range(40)))
+        answers = await asyncio.gather(*held, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [KeyHeld] * 40
         await kurir.send_text(44, "z")  # the breaker did not take it for an outage
     again = await kurir.send_text(42, "x", idempotency_key="k")
     assert (again.id, again.duplicate) == (first.id, True)

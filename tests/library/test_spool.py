@@ -18,6 +18,8 @@ from kurir.blocking import BlockingKurir
 from kurir.core.errors import (
     InvalidMessage,
     KeyConflict,
+    KeyHeld,
+    KurirError,
     NotFound,
     SchemaMismatch,
     StoreAway,
@@ -444,17 +446,50 @@ async def _refused_for_a_while(refuse: Any, folder: Path) -> None:
         assert scene.heard(Unforwardable) == []
 
 
-def refusing(scene: Scene, words: str = "odd") -> None:
-    """The store refuses messages whose text has these words, and says nothing of why."""
+OUT_OF_RANGE = StoreError("value out of range (22003)", "Run `kurir doctor`.")
+
+
+def refusing(scene: Scene, words: str = "odd", error: KurirError = OUT_OF_RANGE) -> None:
+    """The store refuses messages whose text has these words; it says nothing of why, unless `error` does."""
     submit = scene.outages.inner.submit
 
     async def picky(drafts: Any, now: float) -> Any:
         if any(words.encode() in draft.params for draft in drafts):
-            raise StoreError("value out of range (22003)", "Run `kurir doctor`.")
+            raise error
         return await submit(drafts, now)
 
     scene.outages.inner.submit = picky  # type: ignore[method-assign]
     scene.accept = lambda: setattr(scene.outages.inner, "submit", submit)
+
+
+@in_virtual_time
+async def test_a_message_whose_key_an_open_transaction_has_holds_up_its_own_chat_alone(tmp_path: Path) -> None:
+    async with playing(tmp_path) as (kurir, scene):
+        scene.outages.leave()
+        held = await kurir.send_text(42, "held", idempotency_key="k")
+        behind = await kurir.send_text(42, "behind it")
+        others = [await kurir.send_text(50 + n % 7, "another") for n in range(300)]
+        refusing(scene, "held", KeyHeld("a transaction has it", "Try again."))
+        scene.outages.come_back()
+        for other in others:
+            await other.delivered(timeout=60)
+        await scene.sleep(300)
+        assert ((await behind.record()).state, scene.heard(Unforwardable)) == (State.WAITING, [])
+        scene.accept()
+        await behind.delivered(timeout=30)
+        told = [draft.id for event in scene.heard(Forwarded) for draft in event.drafts]
+        assert len(told) == len(set(told)) == 302
+        assert (await held.record()).seq < (await behind.record()).seq
+
+
+@in_virtual_time
+async def test_a_submit_whose_key_an_open_transaction_has_is_not_spooled(tmp_path: Path) -> None:
+    async with playing(tmp_path) as (kurir, scene):
+        refusing(scene, "held", KeyHeld("a transaction has it", "Try again."))
+        with pytest.raises(KeyHeld):
+            await kurir.send_text(42, "held", idempotency_key="k")
+        assert not (await kurir.send_text(43, "another")).spooled
+        assert scene.heard(StoreTrouble) == []
 
 
 @in_virtual_time

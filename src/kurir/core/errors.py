@@ -5,13 +5,13 @@ KurirError
 │   ├── UnknownBot        no token is configured for that bot
 │   └── TooLarge          it, or a file of it, is larger than can be taken
 ├── KeyConflict           an idempotency key is in use for another body
+├── KeyHeld               an open transaction is about to have the idempotency key
 ├── NotFound              no message of that id
 ├── WrongState            the message's state does not allow that
 ├── InvalidSetting        a setting is wrong: `field`, `remedy`
 ├── StoreError            the store did not do it; nothing was changed
 │   ├── StoreFull         no room on disk
 │   ├── StoreAway         busy, unreachable or closed
-│   │   └── KeyHeld       an open transaction is about to have the key
 │   └── SchemaMismatch    the store's schema is newer than this Kurir
 ├── Undelivered           awaited delivery ended otherwise: `record`
 └── DeliveryTimeout       awaited delivery has not ended yet; the message lives on
@@ -66,6 +66,10 @@ class KeyConflict(KurirError):
         )
 
 
+class KeyHeld(KurirError):
+    """A transaction that has not ended yet is about to have the idempotency key; nothing of the call was kept."""
+
+
 class NotFound(KurirError):
     """No message has that id."""
 
@@ -92,10 +96,6 @@ class StoreFull(StoreError):
 
 class StoreAway(StoreError):
     """The store is busy, closed or unreachable."""
-
-
-class KeyHeld(StoreAway):
-    """Another transaction, not ended yet, is about to have the idempotency key. The store itself is well."""
 
 
 class SchemaMismatch(StoreError):

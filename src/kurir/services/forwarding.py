@@ -4,11 +4,13 @@
                                  │
                                  ├─ its key belongs to another message ──> kept in the store as cancelled, with the reason
                                  ├─ the store cannot keep it for what it is ──> stays, set aside; others go on
+                                 ├─ its key is held, or its files cannot be had now ──> its chat waits; others go on
                                  └─ the store refuses it alone, while another one passes ──> stays, set aside; others go on
 
-Only InvalidMessage and KeyConflict say that they are about a message. Whatever else goes wrong is taken for the store's: all
-wait, in order. Who stands at the head for long is suspected: it is set aside if the store takes another one and still not
-it. That other one is of another chat where there is one, so that nothing is overtaken should the trouble end just then.
+Only InvalidMessage, KeyConflict, KeyHeld and trouble with files say that they are about a message. Whatever else goes wrong
+is taken for the store's: all wait, in order. Who stands at the head for long is suspected: it is set aside if the store
+takes another one and still not it. That other one is of another chat where there is one, so that nothing is overtaken
+should the trouble end just then.
 A crash between any two steps repeats the last one: the store knows by a message's id what it has.
 """
 
@@ -19,9 +21,18 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
-from kurir.core.errors import InvalidMessage, KeyConflict, KurirError, SchemaMismatch, StoreAway, StoreError, StoreFull
+from kurir.core.errors import (
+    InvalidMessage,
+    KeyConflict,
+    KeyHeld,
+    KurirError,
+    SchemaMismatch,
+    StoreAway,
+    StoreError,
+    StoreFull,
+)
 from kurir.core.events import Altered, Event, Forwarded, SpoolingEnded, StoreBack, StoreTrouble, Unforwardable
 from kurir.core.message import Draft, State
 from kurir.ports import Cancel, Clock, Query, Store
@@ -44,6 +55,26 @@ _OF_ALL = (StoreAway, StoreFull, SchemaMismatch)  # every message would be answe
 
 class _FilesRefused(StoreError):
     """The files of a message cannot be brought back: every message with files would be answered so."""
+
+
+class _FilesAway(StoreError):
+    """The files of a message cannot be brought back now: the place where they go is away or full."""
+
+
+_ITS_OWN = (KeyHeld, _FilesAway)  # the message, and its chat, can only wait
+
+
+@dataclass(slots=True)
+class _PassedBy:
+    """Chats that wait while others go on, in one walk through the journal."""
+
+    chats: set[tuple[int, str]] = field(default_factory=set)
+    after: int = 0  # `pos` up to which the journal was gone through
+    why: KurirError | None = None  # the first chat's reason
+
+    def add(self, entry: Entry, why: KurirError) -> None:
+        self.chats.add(_chat(entry))
+        self.why = self.why or why
 
 
 class Forwarding:
@@ -140,18 +171,21 @@ class Forwarding:
             await self._shelter.sweep(await self._journal.files())
 
     async def drain(self) -> bool:
-        """Forward all there is. False: another process is at it. Raises StoreError while the store takes nothing."""
+        """Forward all there is. False: another process is at it. Raises StoreError while something cannot be forwarded."""
         async with self._draining:
             if self._since is None:
                 self._since = self._clock.now()
             self._proven = False
+            passed = _PassedBy()
             try:
                 with self._journal.forwarding() as ours:
-                    while ours and (entries := await self._journal.head(BATCH)):
-                        await self._forward(entries)
+                    while ours and (entries := await self._journal.head(BATCH, passed.after)):
+                        await self._forward(entries, passed)
                         self._still.clear()
             finally:
                 self._still.set()
+            if passed.why is not None:
+                raise StoreError(*_words(passed.why)) from passed.why
             if not ours:
                 self._still.clear()
                 return False
@@ -160,17 +194,26 @@ class Forwarding:
 
     # ---------------------------------------------------------------- one step
 
-    async def _forward(self, entries: Sequence[Entry]) -> None:
+    async def _forward(self, entries: Sequence[Entry], passed: _PassedBy) -> None:
         """Raises StoreError while nothing can be forwarded."""
-        live = [entry for entry in entries if entry.fate is None]
-        singly = [entry for entry in entries if entry.fate is not None]
+        free = [entry for entry in entries if _chat(entry) not in passed.chats]
+        left = [entry for entry in free if entry.fate is not None]
+        live = [entry for entry in free if entry.fate is None]
         if not await self._together(live):
-            singly = [*live, *singly]  # in order: whom it is about shows itself
-        for entry in singly:
-            error = await self._alone(entry)
-            if error is not None:
-                await self._suspect(entry, error, [other for other in entries if other.pos != entry.pos])
-                return
+            left = [*live, *left]  # in order: whom it is about shows itself
+        while left:
+            entry = left.pop(0)
+            try:
+                error = await self._alone(entry)
+            except _ITS_OWN as why:
+                passed.add(entry, why)
+                left = [other for other in left if _chat(other) != _chat(entry)]
+            else:
+                if error is not None:
+                    await self._suspect(entry, error, left)
+                    return
+        if passed.chats:
+            passed.after = entries[-1].pos
 
     async def _together(self, entries: Sequence[Entry]) -> bool:
         """False: they are to go one by one."""
@@ -201,17 +244,19 @@ class Forwarding:
     async def _bring_back(self, drafts: Sequence[Draft]) -> None:
         try:
             await self._shelter.bring_back([file for draft in drafts for file in draft.files])
-        except _OF_ALL:
+        except SchemaMismatch:
             raise
+        except (StoreAway, StoreFull) as error:
+            raise _FilesAway(error.what, error.remedy) from error
         except StoreError as error:
             raise _FilesRefused(error.what, error.remedy) from error
 
     async def _alone(self, entry: Entry) -> Exception | None:
         """Forward this one. Answers what went wrong where nobody can say whose trouble it is; raises StoreError for what
-        is surely the store's."""
+        is surely the store's, and what is the message's own for now."""
         try:
             await (self._submit([entry]) if entry.fate is None else self._bury(entry, entry.fate))
-        except _OF_ALL:
+        except (*_OF_ALL, *_ITS_OWN):
             raise
         except KeyConflict as error:
             await self._journal.doom(entry.pos, error.what)
@@ -238,11 +283,11 @@ class Forwarding:
 
     async def _one_passes(self, suspect: Entry, others: Sequence[Entry]) -> bool:
         """Those that were refused least are tried first, and those of other chats before those of the same."""
-        lane = (suspect.draft.bot, suspect.draft.chat)
-        ranked = sorted(others, key=lambda o: (self._refusals[o.pos], (o.draft.bot, o.draft.chat) == lane, o.pos))
+        ranked = sorted(others, key=lambda o: (self._refusals[o.pos], _chat(o) == _chat(suspect), o.pos))
         for other in ranked[:WITNESSES]:
             before = self._moved
-            await self._alone(other)
+            with suppress(*_ITS_OWN):
+                await self._alone(other)
             if self._moved > before:
                 return True
         return False
@@ -272,6 +317,10 @@ class Forwarding:
         self._moved += 1
         if ended:
             self._emit(Altered((draft.id,), State.CANCELLED, now, draft.bot, fate, by_hand=False))
+
+
+def _chat(entry: Entry) -> tuple[int, str]:
+    return entry.draft.bot, entry.draft.chat
 
 
 def _words(error: Exception) -> tuple[str, str]:

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from kurir.core.errors import KeyHeld, KurirError, StoreAway, StoreFull
+from kurir.core.errors import KeyHeld, StoreAway, StoreFull
+from kurir.core.message import Draft
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -21,16 +22,22 @@ class _Job(Generic[J, R]):
     work: J
     size: int
     lanes: frozenset[Hashable]
+    keys: frozenset[Hashable]
     answer: asyncio.Future[R] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    @property
+    def touches(self) -> frozenset[Hashable]:
+        return self.lanes | self.keys
 
 
 class Batches(Generic[J, R]):
     """Jobs go out many together, up to `abreast` batches at a time that share the jobs there are, so that one is prepared
-    while the server works on another. Jobs of a lane go in the order in which they came: no two batches under way touch the
-    same one. A job is carried out even if its caller is cancelled.
+    while the server works on another. Jobs of a lane, and those with the same key, go in the order in which they came: no
+    two batches under way touch the same one. A job is carried out even if its caller is cancelled.
 
     `carry_out` answers for each job of a batch; an exception is that job's alone. One that it raises because of what is in
-    the batch takes nobody along: then each job goes by itself. `most`: messages in a batch, unless one job has more.
+    the batch takes nobody along: then each job goes by itself. KeyHeld takes its time, so those without a key go first.
+    `most`: messages in a batch, unless one job has more.
     """
 
     def __init__(
@@ -44,9 +51,9 @@ class Batches(Generic[J, R]):
         self._under_way: dict[asyncio.Task[None], list[_Job[J, R]]] = {}
         self._woken = False
 
-    async def run(self, work: J, size: int, lanes: frozenset[Hashable]) -> R:
-        """The job's answer. `size`: how many messages it concerns; `lanes`: which."""
-        job: _Job[J, R] = _Job(work, size, lanes)
+    async def run(self, work: J, size: int, lanes: frozenset[Hashable], keys: frozenset[Hashable] = frozenset()) -> R:
+        """The job's answer. `size`: how many messages it concerns; `lanes`: whose; `keys`: theirs."""
+        job: _Job[J, R] = _Job(work, size, lanes, keys)
         self._waiting.append(job)
         if not self._woken:
             self._woken = True
@@ -90,35 +97,35 @@ class Batches(Generic[J, R]):
             if batch and size + job.size > self._most:
                 break
             self._waiting.popleft()
-            if self._busy.isdisjoint(job.lanes) and held.isdisjoint(job.lanes):
+            if self._busy.isdisjoint(job.touches) and held.isdisjoint(job.touches):
                 batch.append(job)
                 size += job.size
             else:
                 passed.append(job)
-                held |= job.lanes
+                held |= job.touches
         self._waiting.extendleft(reversed(passed))
         for job in batch:
-            self._busy |= job.lanes
+            self._busy |= job.touches
         return batch
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         batch = self._under_way.pop(task)
         _refuse(batch, _closed())  # if it was cut off
         for job in batch:
-            self._busy -= job.lanes
+            self._busy -= job.touches
         self._start()
 
     async def _answer(self, batch: list[_Job[J, R]]) -> None:
         try:
             answers = await self._carry_out([job.work for job in batch])
-        except KurirError as error:
-            if len(batch) == 1 or _of_all(error):
-                _refuse(batch, error)
-                return
-            for job in batch:
-                await self._answer([job])
         except Exception as error:
-            _refuse(batch, error)
+            if len(batch) == 1 or isinstance(error, StoreAway | StoreFull):
+                _refuse(batch, error)
+            elif isinstance(error, KeyHeld):
+                await self._without_the_held(batch)
+            else:
+                for job in batch:
+                    await self._answer([job])
         else:
             for job, answer in zip(batch, answers, strict=True):
                 if isinstance(answer, Exception):
@@ -126,14 +133,35 @@ class Batches(Generic[J, R]):
                 elif not job.answer.done():
                     job.answer.set_result(answer)
 
+    async def _without_the_held(self, batch: list[_Job[J, R]]) -> None:
+        """Some have keys that are held: who has none, and no lane with who has, goes first. A held key is tried once."""
+        lanes = frozenset().union(*(job.lanes for job in batch if job.keys))
+        free = [job for job in batch if not job.keys and lanes.isdisjoint(job.lanes)]
+        if free:
+            await self._answer(free)
+        held: dict[frozenset[Hashable], KeyHeld] = {}
+        for job in (job for job in batch if job not in free):
+            if job.keys in held:
+                _refuse([job], held[job.keys])
+                continue
+            await self._answer([job])
+            if isinstance(why := _failed(job), KeyHeld):
+                held[job.keys] = why
 
-def _of_all(error: KurirError) -> bool:
-    """Each of them would be answered so."""
-    return isinstance(error, StoreAway | StoreFull) and not isinstance(error, KeyHeld)
+
+def _failed(job: _Job[J, R]) -> BaseException | None:
+    """Why it was refused."""
+    return job.answer.exception() if job.answer.done() and not job.answer.cancelled() else None
 
 
 def _closed() -> StoreAway:
     return StoreAway("the store is closed", "Open Kurir again, and try again.")
+
+
+def touched(drafts: Sequence[Draft]) -> tuple[frozenset[Hashable], frozenset[Hashable]]:
+    """The lanes and the keys of a submit."""
+    lanes = frozenset((draft.bot, draft.chat) for draft in drafts)
+    return lanes, frozenset(("key", draft.bot, draft.key) for draft in drafts if draft.key is not None)
 
 
 def _refuse(jobs: Iterable[_Job[J, R]], error: Exception) -> None:

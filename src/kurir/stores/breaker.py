@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
 
-from kurir.core.errors import KeyHeld, KurirError, StoreAway
+from kurir.core.errors import KurirError, StoreAway
 
 OPENS_AFTER = 3  # StoreAway in a row
 PAUSES = (0.5, 1.0, 2.0, 4.0, 5.0)  # seconds until a probe may pass; the last repeats
@@ -38,9 +38,9 @@ class Standing:
 class Breaker:
     """`async with breaker.passing():` around each verb. Not bound to an event loop; no I/O, and nothing waits in it.
 
-    Raises StoreAway at once while open. A StoreAway from inside, other than KeyHeld, counts as a failure. Every other
-    `KurirError` is an answer of the store's, and so counts as a success; what else ends a verb (a cancellation, a mistake
-    of ours) says nothing about it. Passes do not nest.
+    Raises StoreAway at once while open. A StoreAway from inside counts as a failure. Every other `KurirError` is an
+    answer of the store's, and so counts as a success; what else ends a verb (a cancellation, a mistake of ours) says
+    nothing about it. Passes do not nest.
     """
 
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -92,7 +92,7 @@ class Breaker:
         probing = self._probe is verb
         if probing:
             self._probe = None
-        if isinstance(error, StoreAway) and not isinstance(error, KeyHeld):
+        if isinstance(error, StoreAway):
             self._failed(error, probing)
         elif error is None or isinstance(error, KurirError):
             self._succeeded()

@@ -28,13 +28,13 @@ class _Server:
     module: str
     store: str
     extra: str
-    library: str
+    libraries: tuple[str, ...]
     setting: str = "KURIR_STORE"
 
 
-_POSTGRES = _Server("kurir.stores.postgres", "PostgresStore", "postgres", "asyncpg")
-_REDIS = _Server("kurir.stores.redis", "RedisStore", "redis", "redis")
-_S3 = _Server("kurir.stores.s3", "S3Blobs", "s3", "aiobotocore", "KURIR_FILES")
+_POSTGRES = _Server("kurir.stores.postgres", "PostgresStore", "postgres", ("asyncpg",))
+_REDIS = _Server("kurir.stores.redis", "RedisStore", "redis", ("redis", "msgpack"))
+_S3 = _Server("kurir.stores.s3", "S3Blobs", "s3", ("aiobotocore",), "KURIR_FILES")
 SERVERS = {
     "postgresql": _POSTGRES,
     "postgres": _POSTGRES,
@@ -78,11 +78,12 @@ def _of_server(server: _Server, scheme: str, url: str) -> object:
     try:
         module = importlib.import_module(server.module)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != server.library:
+        library = (error.name or "").partition(".")[0]
+        if library not in server.libraries:
             raise
         raise InvalidSetting(
             server.setting,
-            f"{scheme}:// needs the library {server.library}, which is not installed",
+            f"{scheme}:// needs the library {library}, which is not installed",
             f"Install it: pip install 'kurir[{server.extra}]'.",
         ) from None
     opened: object = getattr(module, server.store)(url)

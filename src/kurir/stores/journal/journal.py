@@ -192,9 +192,9 @@ class Journal:
         finally:
             os.close(handle)
 
-    async def head(self, limit: int) -> list[Entry]:
-        """The first entries that are to be forwarded."""
-        return await self._select("WHERE stuck IS NULL ORDER BY pos LIMIT ?", (limit,))
+    async def head(self, limit: int, after: int = 0) -> list[Entry]:
+        """The first entries behind position `after` that are to be forwarded."""
+        return await self._select("WHERE stuck IS NULL AND pos > ? ORDER BY pos LIMIT ?", (after, limit))
 
     async def remove(self, positions: Sequence[int]) -> None:
         """The store has them."""

@@ -34,7 +34,7 @@ from kurir.ports import (
     Stats,
     Worker,
 )
-from kurir.stores.batches import Batches
+from kurir.stores.batches import Batches, touched
 from kurir.stores.breaker import Breaker, Circuit
 from kurir.stores.clock import ServerClock
 
@@ -137,8 +137,7 @@ class PostgresStore(Blobs, Cargo):
         if not drafts:
             return []
         self._check_open()
-        lanes = frozenset((draft.bot, draft.chat) for draft in drafts)
-        return await self._submits.run(Submission(drafts, self._now(now)), len(drafts), lanes)
+        return await self._submits.run(Submission(drafts, self._now(now)), len(drafts), *touched(drafts))
 
     async def submit_within(self, connection: Any, drafts: Sequence[Draft], now: float) -> list[Accepted]:
         self._check_open()

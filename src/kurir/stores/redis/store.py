@@ -27,7 +27,7 @@ from kurir.ports import (
     Settlement,
     Stats,
 )
-from kurir.stores.batches import Batches
+from kurir.stores.batches import Batches, touched
 from kurir.stores.breaker import Breaker
 
 from .address import parse
@@ -114,8 +114,7 @@ class RedisStore:
     async def submit(self, drafts: Sequence[Draft], now: float) -> list[Accepted]:
         if not drafts:
             return []
-        lanes = frozenset((draft.bot, draft.chat) for draft in drafts)
-        accepted = await self._submits.run(Submission(drafts, now), len(drafts), lanes)
+        accepted = await self._submits.run(Submission(drafts, now), len(drafts), *touched(drafts))
         self._hearing.changed()
         return accepted
 

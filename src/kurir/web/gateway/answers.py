@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from kurir.core.errors import InvalidMessage, KeyConflict, KurirError, StoreError
+from kurir.core.errors import InvalidMessage, KeyConflict, KeyHeld, KurirError, StoreError
 from kurir.core.message import State
 from kurir.core.outcome import Answer as Reply
 from kurir.core.outcome import Break, NoReply
@@ -140,7 +140,7 @@ def of_error(error: KurirError | BadRequest) -> Answer:
             return refused(413, worded(413, f"{error.field} {what}"))
         known = _IN_TELEGRAMS_WORDS.get((error.field, what))
         return refused(400, worded(400, known or f"{error.field} {what}"))
-    if isinstance(error, KeyConflict):
+    if isinstance(error, KeyConflict | KeyHeld):
         return refused(409, worded(409, str(error)))
     if isinstance(error, StoreError):
         return refused(503, worded(503, str(error)), (), STORE_AWAY)

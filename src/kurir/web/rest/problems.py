@@ -16,6 +16,7 @@ from starlette.responses import Response
 from kurir.core.errors import (
     InvalidMessage,
     KeyConflict,
+    KeyHeld,
     KurirError,
     NotFound,
     StoreError,
@@ -82,6 +83,7 @@ KINDS = (
     (NotFound, Kind("not-found", 404, "There is no such thing")),
     (NotThatWay, Kind("method-not-allowed", 405, "This path does not know that HTTP method")),
     (KeyConflict, Kind("key-conflict", 409, "The idempotency key belongs to another body")),
+    (KeyHeld, Kind("key-held", 409, "An open transaction is about to have the idempotency key")),
     (WrongState, Kind("wrong-state", 409, "The message's state does not allow that")),
     (TooLarge, Kind("too-large", 413, "Too large")),
     (Unsupported, Kind("unsupported-media", 415, "The body's type is not understood")),
@@ -121,6 +123,8 @@ def _headers(error: KurirError) -> tuple[tuple[bytes, bytes], ...]:
         return ((b"www-authenticate", b'Bearer realm="kurir"'),)
     if isinstance(error, NotThatWay):
         return ((b"allow", error.allowed.encode()),)
+    if isinstance(error, KeyHeld):
+        return ((b"retry-after", b"%d" % AWAY_RETRY),)
     if isinstance(error, TooMany | TooMuchAtOnce):
         return ((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))),)
     if isinstance(error, StoreError):
