@@ -331,11 +331,11 @@ class Store(Protocol):
 
     # -- 5
     async def settle(self, settlements: Sequence[Settlement], now: float) -> list[bool]:
-        """Record what became of claims; False where the claim's token is stale or it is not in flight (nothing changed,
-        counted as fenced). Frees the lane. A message to wait `later` while a newer one of the same lane and target waits
-        becomes cancelled instead (`superseded_by` the newest). `suppress` also ends the lane's waiting messages as dead
-        (`suppressed: ...`); `moved_to` renames the lane (merging it into an existing one in order of acceptance) and
-        keeps the alias."""
+        """Record what became of claims, as if one after the other; False where the claim's token is stale or it is not in
+        flight (nothing changed, counted as fenced), as for its second settlement in one call. Frees the lane. A message
+        to wait `later` while a newer one of the same lane and target waits becomes cancelled instead (`superseded_by` the
+        newest). `suppress` also ends the lane's waiting messages as dead (`suppressed: ...`); `moved_to` renames the lane
+        (merging it into an existing one in order of acceptance) and keeps the alias."""
         ...
 
     # -- 6

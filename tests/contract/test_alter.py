@@ -7,7 +7,7 @@ import pytest
 from kurir.core.message import State
 from kurir.ports import Cancel, Change, Expire, Purge, Query, Requeue
 
-from .steps import BOT, FOREVER, Post, T, draft, edit, ids
+from .steps import BOT, FOREVER, Post, T, call, draft, edit, ids
 
 
 async def prepare(post: Post) -> None:
@@ -88,6 +88,16 @@ async def test_a_requeued_message_starts_anew_and_keeps_its_attempts(post: Post)
     assert (record.tries, record.doubts, record.crashes, len(record.attempts)) == (0, 0, 0, 1)
     claim = await post.one(10)
     assert (claim.tries, claim.doubts, claim.crashes, claim.attempts, claim.expires_at) == (0, 0, 0, 1, None)
+
+
+async def test_a_message_that_ended_without_a_call_shows_the_attempts_made_since_its_requeue(post: Post) -> None:
+    await post.submit(draft("m"))
+    await post.settle(await post.one(), State.EXPIRED, attempt=None)
+    await post.store.alter(Query(), Requeue(), T)
+    first, second = call(1, "failed"), call(2, number=2)
+    await post.retry(await post.one(at=1), at=1, attempt=first)
+    await post.settle(await post.one(at=2), at=2, attempt=second)
+    assert (await post.record("m")).attempts == (first, second)
 
 
 async def test_requeued_messages_go_to_the_end_of_their_lane_in_their_old_order(post: Post) -> None:

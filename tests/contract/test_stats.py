@@ -102,6 +102,7 @@ async def test_days_are_the_last_31_oldest_first(post: Post) -> None:
     assert days == sorted(days)
     assert [day.day for day in (await post.store.stats(BOT, 2)).days] == days[-2:]
     assert len((await post.store.stats(BOT, 400)).days) == 33
+    assert (await post.store.stats(BOT, 0)).days == ()
 
 
 async def test_oldest_due_is_since_when_the_longest_ready_lane_could_be_sending(post: Post) -> None:

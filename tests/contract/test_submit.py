@@ -294,3 +294,12 @@ async def test_a_conflict_between_follow_ups_undoes_the_whole_settle(post: Post)
         await post.store.settle(settlements, T)
     assert await post.found(states=(State.SENDING,), oldest_first=True) == ["m", "n"]
     assert len(await post.found()) == 2
+
+
+async def test_a_forced_message_to_a_former_name_lifts_the_suppression_for_those_behind_it(post: Post) -> None:
+    await post.submit(draft("m", "old"))
+    await post.settle(await post.one(), moved_to="new")
+    await post.store.suppress(BOT, "new", "blocked", T)
+    batch = [draft("before", "new"), draft("forced", "old", force=True), draft("behind", "new")]
+    assert [answer.state for answer in await post.submit(*batch)] == [State.DEAD, State.WAITING, State.WAITING]
+    assert await post.drain() == ["forced", "behind"]

@@ -142,8 +142,8 @@ class StoreMachine(RuleBasedStateMachine):
             tries=tries,
             doubts=doubts,
             crashes=crashes,
-            suppress=fate.suppress if fate.state is State.DEAD else None,
-            moved_to=fate.moved_to if fate.state is State.WAITING else None,
+            suppress=fate.suppress,
+            moved_to=fate.moved_to,
             file_ids=(("aa" * 32, "photo", fate.file_id),) if fate.file_id else (),
             follow_ups=follow_ups,
         )
@@ -201,10 +201,10 @@ class StoreMachine(RuleBasedStateMachine):
             answers = self.ask(lambda n, store: store.claim(leases[n], self.now, limit, low))
             self.claims += map(list, zip(*(answer.claims for answer in answers), strict=True))
 
-    @rule(who=st.tuples(some(HOLDERS), some(BOTS)))
-    def adopt(self, who: tuple[str, int]) -> None:
+    @rule(who=st.tuples(some(HOLDERS), some(BOTS)), suspects=some((False, False, True)))
+    def adopt(self, who: tuple[str, int], suspects: bool) -> None:
         if leases := self.leases.get(who):
-            answers = self.ask(lambda n, store: _by_id(store.adopt(leases[n], 1000)))
+            answers = self.ask(lambda n, store: _by_id(store.adopt(leases[n], 1000, suspects)))
             self.claims += map(list, zip(*answers, strict=True))
 
     @rule(bot=some((1, 1, 2)), limit=st.integers(1, 4), given=st.lists(fates, min_size=1, max_size=4))
@@ -224,8 +224,13 @@ class StoreMachine(RuleBasedStateMachine):
             )
 
     @precondition(lambda self: self.claims)
-    @rule(data=st.data(), given=st.lists(fates, min_size=1, max_size=3), keep=some((False, False, True)))
-    def settle(self, data: st.DataObject, given: list[Fate], keep: bool) -> None:
+    @rule(
+        data=st.data(),
+        given=st.lists(fates, min_size=1, max_size=3),
+        keep=some((False, False, True)),
+        twice=some((False, False, True)),
+    )
+    def settle(self, data: st.DataObject, given: list[Fate], keep: bool, twice: bool) -> None:
         chosen = []
         for fate in given:
             if self.claims:
@@ -234,6 +239,8 @@ class StoreMachine(RuleBasedStateMachine):
                 chosen.append((self.claims.pop(index), fate, follow_ups))
         if keep:  # to be settled again, too late
             self.claims += [claims for claims, _, _ in chosen]
+        if twice:  # the first counts
+            chosen.append((chosen[0][0], given[-1], ()))
         self.ask(
             lambda n, store: store.settle([self.settlement(c[n], fate, more) for c, fate, more in chosen], self.now)
         )
@@ -248,18 +255,22 @@ class StoreMachine(RuleBasedStateMachine):
         seconds=some((None, 5.0, FOREVER)),
         why=some((None, "opted out")),
         steer=st.booleans(),
+        extend=st.booleans(),
     )
-    def disturb(self, bot: int, chat: str | None, seconds: float | None, why: str | None, steer: bool) -> None:
+    def disturb(
+        self, bot: int, chat: str | None, seconds: float | None, why: str | None, steer: bool, extend: bool
+    ) -> None:
         """Pause or resume a bot or a chat; suppress a chat or lift that."""
         until = 0.0 if seconds is None else self.now + seconds
         if steer or chat is None:
-            self.ask(lambda n, store: store.steer(bot, chat=chat, until=until, reason="told"))
+            self.ask(lambda n, store: store.steer(bot, chat=chat, until=until, reason="told", extend=extend))
         else:
             self.ask(lambda n, store: store.suppress(bot, chat, why, self.now))
 
-    @rule(age=some((0.0, 50.0)), limit=some((1, 3, 1000)))
-    def prune(self, age: float, limit: int) -> None:
-        self.ask(lambda n, store: store.prune(self.now - age, self.now, limit))
+    @rule(age=some((0.0, 50.0)), limit=some((1, 3, 1000)), lift=some((None, None, 0.0, 5.0)))
+    def prune(self, age: float, limit: int, lift: float | None) -> None:
+        lift_before = 0.0 if lift is None else self.now - lift
+        self.ask(lambda n, store: store.prune(self.now - age, self.now, limit, lift_before))
 
     @rule(query=queries)
     def find(self, query: Query) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 from kurir.core.message import DEFAULT_OPTIONS, Attempt, Claim, FileRef, Priority, State
@@ -203,11 +204,11 @@ def settle(tx: Transaction, settlements: Sequence[Settlement], now: float) -> li
     follow_ups = [draft for s in _valid(tx, settlements) for draft in s.follow_ups]
     if follow_ups:
         check_keys(tx, follow_ups)
-    simple = [s for s in settlements if _simple(s)]
-    if len(simple) == len(settlements):
-        return _deliver(tx, simple, now)
-    delivered = iter(_deliver(tx, simple, now))
-    return [next(delivered) if _simple(s) else _settle(tx, s, now) for s in settlements]
+    answers: list[bool] = []
+    for simple, run in groupby(settlements, _simple):
+        some = list(run)
+        answers += _deliver(tx, some, now) if simple else [_settle(tx, s, now) for s in some]
+    return answers
 
 
 def _simple(s: Settlement) -> bool:
@@ -318,11 +319,11 @@ def _attempt_row(seq: int, a: Attempt, result: bytes | None) -> tuple[object, ..
 
 
 def _consequences(tx: Transaction, s: Settlement, now: float) -> None:
-    claim = s.claim
+    claim, lane = s.claim, s.claim.lane
     if s.moved_to is not None:
-        lanes.move(tx, claim.bot, claim.lane, claim.chat, s.moved_to, now)
+        lane = lanes.move(tx, claim.bot, lane, claim.chat, s.moved_to, now)
     if s.suppress is not None:
-        lanes.suppress(tx, claim.bot, claim.lane, s.suppress, now)
+        lanes.suppress(tx, claim.bot, lane, s.suppress, now)
     for sha256, kind, file_id in s.file_ids:
         tx.db.execute(Q["learn_file_id"], (claim.bot, sha256, kind, file_id))
     if s.follow_ups:

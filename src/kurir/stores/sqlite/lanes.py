@@ -64,19 +64,20 @@ def suppress(tx: Transaction, bot: int, lane: int, why: str, now: float) -> None
     refresh(tx, lane, now)
 
 
-def move(tx: Transaction, bot: int, lane: int, old: str, new: str, now: float) -> None:
-    """The lane's chat has another id now. An existing lane of that chat takes the messages in."""
+def move(tx: Transaction, bot: int, lane: int, old: str, new: str, now: float) -> int:
+    """The lane's chat has another id now. An existing lane of that chat takes the messages in. Answers the lane
+    they are in now."""
     if old == new:
-        return
+        return lane
     db = tx.db
     target = find_lane(tx, bot, new)
     if target is not None and target.id == lane:  # back to a name it once had, which is our alias by now
-        return
+        return lane
     db.execute(Q["redirect_aliases"], {"bot": bot, "old": old, "new": new})
     if target is None:
         db.execute(Q["rename_lane"], (new, lane))
         db.execute(Q["add_alias"], (bot, old, new))
-        return
+        return lane
     source = find_lane(tx, bot, old)
     assert source is not None
     db.execute(Q["move_messages"], (target.id, lane))
@@ -86,3 +87,4 @@ def move(tx: Transaction, bot: int, lane: int, old: str, new: str, now: float) -
     if source.waiting and target.waiting:
         tx.lanes(bot, -1)
     refresh(tx, target.id, now)
+    return target.id

@@ -217,7 +217,7 @@ BEGIN
     SELECT array_agg(CASE WHEN NOT lifted THEN 'suppressed: ' || suppressed END ORDER BY no) INTO dead FROM (
       SELECT d.no, l.suppressed,
         bool_or(d.seq IS NOT NULL AND NOT plain AND coalesce((d.extra::json ->> 'force')::boolean, false))
-          OVER (PARTITION BY d.place ORDER BY d.no) AS lifted
+          OVER (PARTITION BY l.id ORDER BY d.no) AS lifted
       FROM unnest(seqs, places, extras) WITH ORDINALITY d (seq, place, extra, no)
         LEFT JOIN lane l ON l.id = lanes[d.place]) drafts;
   END IF;

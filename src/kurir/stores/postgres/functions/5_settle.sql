@@ -10,7 +10,7 @@ DECLARE
   now float8;
   valid boolean[];
   before json;
-  successors text[];
+  turn boolean[];
 BEGIN
   PERFORM durable();
   PERFORM FROM lane WHERE id = ANY (lanes) ORDER BY id FOR UPDATE;
@@ -23,6 +23,67 @@ BEGIN
     SELECT u.*, row_number() OVER (PARTITION BY u.lane, u.token, u.seq ORDER BY u.no) AS nth
     FROM unnest(lanes, tokens, seqs, calls) WITH ORDINALITY u (lane, token, seq, call, no)) s
     LEFT JOIN lane l ON l.id = s.lane AND l.token = s.token AND l.head = s.seq;
+  FOREACH turn SLICE 1 IN ARRAY turns(valid, lanes, extras) LOOP
+    PERFORM settle_some(at, now, turn, requests, before, calls, bots, lanes, seqs, states, reasons, dues, quiets, tries,
+      attempts, doubts, crashes, tried, tried_ats, results, extras);
+  END LOOP;
+  INSERT INTO request (id, answer)
+  SELECT r.id, (SELECT json_agg(u.v ORDER BY u.no)::text FROM unnest(valid, calls) WITH ORDINALITY u (v, call, no)
+    WHERE u.call = r.no)
+  FROM unnest(requests) WITH ORDINALITY r (id, no) WHERE before -> r.id::text IS NULL;
+  IF before IS NOT NULL THEN
+    SELECT array_agg(coalesce((before -> requests[u.call]::text ->> u.place)::boolean, u.v) ORDER BY u.no) INTO valid FROM (
+      SELECT v, call, no, (row_number() OVER (PARTITION BY call ORDER BY no))::integer - 1 AS place
+      FROM unnest(valid, calls) WITH ORDINALITY w (v, call, no)) u;
+  END IF;
+  RETURN valid;
+END $$ SET search_path FROM CURRENT SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET enable_bitmapscan = off SET jit = off
+SET plan_cache_mode = force_generic_plan;
+
+-- Settlements have to look as if they had come one after the other, yet are carried out many at a time: a turn ends behind a
+-- move, and behind follow-ups for the lane of a settlement still to come (a lane that moves may become part of one). Answers
+-- which are valid, turn by turn: null for those of other turns.
+CREATE FUNCTION turns(valid boolean[], lanes bigint[], extras text[]) RETURNS boolean[] LANGUAGE plpgsql AS $$
+DECLARE
+  last constant integer := cardinality(lanes);
+  moving bigint[];
+  ends integer[];
+BEGIN
+  IF last > 1 AND EXISTS (SELECT FROM unnest(extras) e WHERE e IS NOT NULL) THEN
+    moving := ARRAY(
+      SELECT u.lane FROM unnest(valid, lanes, extras) u (valid, lane, extra)
+      WHERE u.valid AND u.extra::json -> 'moved_to' IS NOT NULL);
+    ends := ARRAY(
+      SELECT u.no FROM unnest(valid, lanes, extras) WITH ORDINALITY u (valid, lane, extra, no)
+      WHERE u.valid AND u.extra IS NOT NULL AND u.no < last AND (u.lane = ANY (moving)
+        OR (lanes[u.no + 1:] || moving) && follow_up_lanes(u.extra::json -> 'follow_ups')) ORDER BY u.no);
+  END IF;
+  IF cardinality(ends) > 0 THEN
+    ends := ends || last;
+    RETURN (
+      SELECT array_agg(of_turn ORDER BY turn) FROM (
+        SELECT t.turn, array_agg(CASE WHEN u.no > coalesce(ends[t.turn - 1], 0) AND u.no <= ends[t.turn] THEN u.valid END
+          ORDER BY u.no) AS of_turn
+        FROM generate_subscripts(ends, 1) t (turn), unnest(valid) WITH ORDINALITY u (valid, no) GROUP BY t.turn) each_turn);
+  END IF;
+  RETURN ARRAY[valid];
+END $$;
+
+-- The lanes there are for follow-ups, given as for `follow_up`.
+CREATE FUNCTION follow_up_lanes(given json) RETURNS bigint[] LANGUAGE sql STABLE AS $$
+  SELECT lanes_of(ARRAY(SELECT json_array_elements_text(given -> 7)::bigint),
+    ARRAY(SELECT json_array_elements_text(given -> 8)))
+$$;
+
+-- Settlements of one turn: the valid ones are carried out, those that are not are counted (null: neither).
+CREATE FUNCTION settle_some(at float8, now float8, valid boolean[], requests bigint[], before json, calls integer[],
+  bots bigint[], lanes bigint[], seqs bigint[], states smallint[], reasons text[], dues float8[], quiets float8[],
+  tries integer[], attempts integer[], doubts integer[], crashes integer[], tried text[], tried_ats float8[], results text[],
+  extras text[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  successors text[];
+BEGIN
   IF 1 = ANY (states) THEN
     successors := newer_ones(seqs, states, valid);
     IF successors IS NOT NULL THEN
@@ -38,19 +99,7 @@ BEGIN
   IF EXISTS (SELECT FROM unnest(extras) e WHERE e IS NOT NULL) THEN
     PERFORM consequences(at, now, valid, bots, lanes, extras);
   END IF;
-  INSERT INTO request (id, answer)
-  SELECT r.id, (SELECT json_agg(u.v ORDER BY u.no)::text FROM unnest(valid, calls) WITH ORDINALITY u (v, call, no)
-    WHERE u.call = r.no)
-  FROM unnest(requests) WITH ORDINALITY r (id, no) WHERE before -> r.id::text IS NULL;
-  IF before IS NOT NULL THEN
-    SELECT array_agg(coalesce((before -> requests[u.call]::text ->> u.place)::boolean, u.v) ORDER BY u.no) INTO valid FROM (
-      SELECT v, call, no, (row_number() OVER (PARTITION BY call ORDER BY no))::integer - 1 AS place
-      FROM unnest(valid, calls) WITH ORDINALITY w (v, call, no)) u;
-  END IF;
-  RETURN valid;
-END $$ SET search_path FROM CURRENT SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
-SET enable_bitmapscan = off SET jit = off
-SET plan_cache_mode = force_generic_plan;
+END $$;
 
 -- For messages to wait until later: the newest waiting one of the same target, if it is newer. Null if there is none at all.
 CREATE FUNCTION newer_ones(seqs bigint[], states smallint[], valid boolean[]) RETURNS text[] LANGUAGE plpgsql AS $$
@@ -78,12 +127,13 @@ BEGIN
     superseded_by)
   SELECT g.seq, g.lane, g.bot, g.pos, s.due, g.accepted_at, now, g.expires_at, g.asked_at, g.requeued_at,
     coalesce(s.tried_at, g.tried_at), s.tries, s.attempts, s.doubts, s.crashes, g.prio, s.state, g.id, g.method, g.params,
-    s.reason, g.key, g.target, g.files, g.metadata, g.options, concat_ws(',', g.tried, s.tried), s.result, s.successor
+    s.reason, g.key, g.target, g.files, g.metadata, g.options,
+    nullif(concat_ws(',', nullif(g.tried, ''), s.tried), ''), s.result, s.successor
   FROM gone g JOIN s ON s.seq = g.seq;
   IF 0 = ANY (states) OR 1 = ANY (states) THEN
     UPDATE message m SET reason = s.reason, due_at = s.due, tries = s.tries, attempts = s.attempts, doubts = s.doubts,
       crashes = s.crashes, later = s.state = 1 AND s.due > now, tried_at = coalesce(s.tried_at, m.tried_at),
-      tried = CASE WHEN s.tried IS NULL THEN m.tried ELSE concat_ws(',', m.tried, s.tried) END
+      tried = CASE WHEN s.tried IS NULL THEN m.tried ELSE concat_ws(',', nullif(m.tried, ''), s.tried) END
     FROM unnest(seqs, valid, states, reasons, dues, all_tries, all_attempts, all_doubts, all_crashes, all_tried, tried_ats)
       s (seq, valid, state, reason, due, tries, attempts, doubts, crashes, tried, tried_at)
     WHERE s.valid AND s.state < 2 AND m.seq = s.seq;
