@@ -23,7 +23,7 @@ demo: $(STAMP) ## the main job, on screen: a bad network, an outage, a crash; no
 	$(BIN)/kurir demo
 
 test: $(STAMP) lint ## lint, types, import rules and all tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 lint: $(STAMP) ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

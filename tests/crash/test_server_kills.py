@@ -92,7 +92,7 @@ async def test_twenty_kills_of_the_server_lose_nothing(bots: World, engine: Engi
             workers(server.url, telegram.url, tmp_path, total, 100) as programs,
         ):
             for _ in range(20):
-                await asyncio.sleep(rng.uniform(0.2, 2.0))
+                await asyncio.sleep(rng.uniform(0.1, 1.2))
                 await _killed(server, rng.uniform(0.0, 0.5))
             await ended(programs, bots)
     assert sorted(accepted(tmp_path)) == list(range(total))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ checks = pytest.importorskip("schemathesis.checks")
 modes = pytest.importorskip("schemathesis.generation").GenerationMode
 
 EXAMPLES = 12  # of each operation, of either kind
-SECONDS = 50.0  # of both kinds, at most
 LEAST = {"fitting": 200, "unfitting": 200}  # requests made; less is no test
 LEAST_OPERATIONS = 26  # of 27; GET /v1/docs has nothing that could be wrong
 LEAST_WRONG = 40  # bodies that had to be refused
@@ -64,8 +62,8 @@ def wrong_json(case: Any) -> bool:
     return case.media_type == "application/json" and parts.get("body") is modes.NEGATIVE
 
 
-def asked(operation: Any, mode: Any, end: float) -> tuple[int, int]:
-    """Ask until `end`; how many requests were made, and how many of them with a body that had to be refused."""
+def asked(operation: Any, mode: Any) -> tuple[int, int]:
+    """How many requests were made, and how many of them with a body that had to be refused."""
     told = checks.CHECKS.get_by_names(["not_a_server_error", *CHECKS])
     refused = checks.CHECKS.get_by_names(["negative_data_rejection"])
     calls = wrong = 0
@@ -80,10 +78,9 @@ def asked(operation: Any, mode: Any, end: float) -> tuple[int, int]:
     @given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: Any) -> None:
         nonlocal calls, wrong
-        if time.monotonic() < end:
-            calls += 1
-            wrong += wrong_json(case)
-            case.call_and_validate(checks=[*told, *(refused if wrong_json(case) else [])], headers=HEADERS)
+        calls += 1
+        wrong += wrong_json(case)
+        case.call_and_validate(checks=[*told, *(refused if wrong_json(case) else [])], headers=HEADERS)
 
     with contextlib.suppress(Unsatisfiable):  # nothing can be wrong about a GET without parameters
         ask()
@@ -95,9 +92,8 @@ def asked(operation: Any, mode: Any, end: float) -> tuple[int, int]:
 def test_no_request_breaks_it_and_every_answer_is_as_described(url: str, kind: str) -> None:
     mode = modes.POSITIVE if kind == "fitting" else modes.NEGATIVE
     schema = schemathesis.openapi.from_url(f"{url}/v1/openapi.json")
-    end = time.monotonic() + SECONDS / 2
     found = [one.ok() for one in schema.get_all_operations()]
-    made = {one.label: asked(one, mode, end) for one in found if one.path not in STREAMS}
+    made = {one.label: asked(one, mode) for one in found if one.path not in STREAMS}
     assert sum(calls > 0 for calls, _ in made.values()) >= LEAST_OPERATIONS, made
     assert sum(calls for calls, _ in made.values()) >= LEAST[kind], made
     assert kind == "fitting" or sum(wrong for _, wrong in made.values()) >= LEAST_WRONG, made
