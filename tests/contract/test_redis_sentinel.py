@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -14,14 +15,17 @@ import redis
 from kurir.core.errors import InvalidSetting, StoreAway, StoreError
 from kurir.ports import Query
 from kurir.stores import breaker
-from kurir.stores.redis import RedisStore, link
+from kurir.stores.redis import RedisStore, link, sentinels
 from kurir.stores.redis.address import parse
+from kurir.stores.redis.people import People
+from tests.crash.proxy import Proxy
 from tests.sentinels import SERVICE, SentinelServer, family
 from tests.servers import Engine, RedisServer, redis_engines
 from tests.serving import free_port
 
 from .steps import Post, T, draft
 from .test_keys import key
+from .test_prune import file
 
 A = TypeVar("A")
 PATIENCE = 20.0  # seconds
@@ -133,6 +137,94 @@ async def test_a_sentinel_that_slept_through_a_failover_leads_nobody_to_the_old_
             assert after.dbsize() > 0
 
 
+async def test_what_a_sentinel_told_of_a_failover_counts_while_it_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sentinels, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(link, "PAUSES", ())
+    with RedisServer() as old, RedisServer() as new, SentinelServer(old) as late, SentinelServer(new, epoch=7) as knows:
+        url = f"redis+sentinel://127.0.0.1:{late.port},127.0.0.1:{knows.port}/{SERVICE}"
+        async with opened(url) as store:
+            await store.submit([draft("1")], T)
+            knows.pause()
+            with pytest.raises(StoreAway, match="not heard of the last failover") as away:
+                await reconnecting(new, lambda: store.submit([draft("2")], T))
+            assert f"127.0.0.1:{late.port}" in away.value.what
+            knows.resume()
+            await insist(lambda: store.submit([draft("2")], T))
+            assert {row.id for row in (await store.find(Query())).items} == {"1", "2"}
+        with old.client() as before:
+            assert before.dbsize() == 0
+
+
+async def test_a_sentinel_that_is_far_away_is_heard_before_anything_is_written() -> None:
+    with RedisServer() as old, RedisServer() as new, SentinelServer(old) as late, SentinelServer(new, epoch=7) as knows:
+        async with Proxy(knows.port, delay=0.08) as far:
+            store = RedisStore(f"redis+sentinel://127.0.0.1:{late.port},127.0.0.1:{far.port}/{SERVICE}")
+            await store.open()
+            await store.submit([draft("1")], T)
+            await store.close()
+        with old.client() as before, new.client() as after:
+            assert before.dbsize() == 0
+            assert after.dbsize() > 0
+
+
+async def test_during_an_orderly_failover_nobody_is_led_to_the_master_that_steps_down() -> None:
+    """A sentinel counts the failover before it tells the new address."""
+    with family() as servers:
+        watched = parse(servers.url).watched
+        assert watched is not None
+        asked = sentinels.Sentinels(watched, protocol=2)
+        assert (await asked.discover_master(SERVICE))[1] == servers.master.port
+        with servers.sentinels[0].client() as client:
+            client.execute_command("SENTINEL", "FAILOVER", SERVICE)
+        found = None
+        async with asyncio.timeout(PATIENCE):
+            while found is None:
+                await asyncio.sleep(sentinels.FRESH_SECONDS)
+                with contextlib.suppress(sentinels.NoMaster):
+                    found = await asked.discover_master(SERVICE)
+        await asked.close()
+        assert found[1] == servers.replicas[0].port
+
+
+async def test_one_sentinel_is_enough_when_the_others_are_dead_or_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sentinels, "ANSWER_SECONDS", 0.2)
+    with RedisServer() as master, SentinelServer(master) as well, SentinelServer(master) as hangs:
+        hangs.pause()
+        hosts = ",".join(f"127.0.0.1:{port}" for port in (free_port(), hangs.port, well.port))
+        async with opened(f"redis+sentinel://{hosts}/{SERVICE}") as store:
+            await store.submit([draft("1")], T)
+        hangs.resume()
+
+
+async def test_sentinels_that_were_set_up_anew_are_believed_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They count failovers from zero again."""
+    monkeypatch.setattr(sentinels, "DENIED_SECONDS", 0.5)
+    monkeypatch.setattr(link, "PAUSES", ())
+    with RedisServer() as master, SentinelServer(master, epoch=7) as sentinel:
+        async with opened(sentinel.url) as store:
+            await store.submit([draft("1")], T)
+            with sentinel.client() as client:
+                client.execute_command("SENTINEL", "REMOVE", SERVICE)
+                client.execute_command("SENTINEL", "MONITOR", SERVICE, "127.0.0.1", master.port, 1)
+            with pytest.raises(StoreAway, match="not heard of the last failover"):
+                await reconnecting(master, lambda: store.submit([draft("2")], T))
+            await insist(lambda: store.submit([draft("2")], T))
+
+
+async def reconnecting(server: RedisServer, call: Callable[[], Awaitable[object]]) -> None:
+    """The server hangs up again and again: raises what the sentinels' words come to."""
+    end = time.monotonic() + PATIENCE
+    with server.client() as client:
+        while time.monotonic() < end:
+            client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            try:
+                await call()
+            except StoreAway as away:
+                if "not heard" in away.what:
+                    raise
+            await asyncio.sleep(0.02)
+
+
 # ---------------------------------------------------------------- the URL
 
 
@@ -217,7 +309,8 @@ async def test_the_new_masters_settings_count_and_one_that_removes_keys_is_not_u
             new = await asyncio.to_thread(servers.promoted)
             async with asyncio.timeout(GOES_ON):
                 while store.link.unfit is None:
-                    await asyncio.sleep(0.05)
+                    with pytest.raises(StoreAway):  # not before it was looked at, either
+                        await store.submit([draft("early")], T)
             with pytest.raises(StoreAway, match="allkeys-lru") as away:
                 await store.submit([draft("2")], T)
             assert "noeviction" in away.value.remedy
@@ -250,6 +343,8 @@ async def test_with_wait_replicas_nothing_counts_that_no_replica_has(
                     await store.revoke_key("k_1", T)
             with pytest.raises(StoreAway, match=r"0 of 1 replicas|Timeout"):
                 await store.submit([message], T)
+            with pytest.raises(StoreAway, match=r"0 of 1 replicas|Timeout"):
+                await store.mark("moving")
             servers.replicas[0].resume()
             assert await insist(lambda: store.revoke_key("k_1", T))
             assert [accepted.id for accepted in await store.submit([message], T)] == ["1"]
@@ -278,3 +373,26 @@ async def test_a_full_server_takes_with_wait_replicas_what_it_takes_without(engi
             with servers.master.client() as client:
                 client.config_set("maxmemory", 1)
             assert await post.settle(claim, at=1)
+
+
+# ---------------------------------------------------------------- files' names
+
+
+async def test_a_prune_that_broke_off_leaves_no_name_of_a_file_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    with RedisServer() as server:
+        async with opened(server.url) as store:
+            post, photo = Post(store), file("ab" * 32)
+            await post.take()
+            await post.submit(draft("1", files=(photo,)))
+            await post.settle(await post.one(), file_ids=((photo.sha256, "photo", "AgAC"),))
+
+            async def breaks(*_: object) -> None:
+                raise StoreAway("away", "wait")
+
+            with monkeypatch.context() as patch:
+                patch.setattr(People, "_unused", breaks)
+                with pytest.raises(StoreAway):
+                    await store.prune(T + 1, T + 1)
+            assert (await store.prune(T + 1, T + 2)).orphan_files == (photo.sha256,)
+            await post.submit(draft("2", files=(photo,)), at=3)
+            assert not (await post.one(3)).file_ids

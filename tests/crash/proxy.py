@@ -35,15 +35,15 @@ class _Link:
 
 
 class Proxy:
-    """`async with Proxy(port) as proxy:`; `proxy.port` is what Kurir connects to."""
+    """`async with Proxy(port) as proxy:`; `proxy.port` is what Kurir connects to. `delay`: seconds, each way, always."""
 
-    def __init__(self, to: int) -> None:
+    def __init__(self, to: int, delay: float = 0.0) -> None:
         self._to = to
         self._links: set[_Link] = set()
         self._listener: asyncio.Server | None = None
         self._trouble: Trouble | None = None
         self._well = asyncio.Event()
-        self._delay = (0.0, 0.0)
+        self._usual = self._delay = (delay, delay)
         self._rng = random.Random(1)
         self.port = 0
         self.count: Counter[Trouble] = Counter()
@@ -83,7 +83,7 @@ class Proxy:
             self._delay = (0.0, min(1.0, seconds))
         await asyncio.sleep(seconds)
         self._trouble = None
-        self._delay = (0.0, 0.0)
+        self._delay = self._usual
         self._well.set()
 
     async def chaos(self, rng: random.Random, seconds: float, kinds: Iterable[Trouble] = Trouble) -> None:

@@ -162,7 +162,7 @@ class Cargo:
     async def mark(self, mark: str | None) -> None:
         """See `ports.Portable.mark`."""
         words = ("DEL", self._note) if mark is None else ("SET", self._note, mark)
-        await self._calls.link.command(*words)
+        await self._calls.link.command(*words, writes=True)
 
     async def marked(self) -> str | None:
         """See `ports.Portable.marked`."""

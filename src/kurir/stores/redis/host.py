@@ -31,6 +31,7 @@ class Host:
         """Raises InvalidSetting for a server that would lose messages by design, SchemaMismatch for newer keys."""
         await self._look()
         self._refuse_unfit()
+        self._link.accept()
         await self._agree_on_schema()
         await self.learn_time()
         self._link.worked = True
@@ -56,15 +57,15 @@ class Host:
     async def learn_time(self) -> None:
         """Ask the server for its time."""
         asked_at = self._link.clock.ticks()
-        seconds, micros = (await self._link.everywhere("TIME"))[0]
+        seconds, micros = (await self._link.everywhere("TIME", looking=True))[0]
         self._link.clock.learn(int(seconds) + int(micros) / 1e6, asked_at, self._link.clock.ticks())
 
     async def _look(self) -> None:
-        infos = await self._link.everywhere("INFO")
+        infos = await self._link.everywhere("INFO", looking=True)
         configs: list[dict[str, str]] = [{} for _ in infos]
         for name in _SETTINGS:
             try:
-                answers = await self._link.everywhere("CONFIG GET", name)
+                answers = await self._link.everywhere("CONFIG GET", name, looking=True)
             except StoreAway:
                 raise
             except StoreError:
@@ -77,14 +78,14 @@ class Host:
         persistence.refuse_unfit(self._servers, self._link.address, cluster=self._link.cluster)
 
     async def _keep_looking(self) -> None:
-        took_over = False
+        accepted = True
         while True:
-            took_over = await self._pause(FOLLOW_EVERY if took_over else LOOK_EVERY) or took_over
+            if await self._pause(LOOK_EVERY if accepted else FOLLOW_EVERY):
+                accepted = False
             with contextlib.suppress(StoreError):
                 await self.learn_time()
                 await self._look()
-                if took_over:
-                    took_over = not self._accept()
+                accepted = accepted or self._accept()
 
     async def _pause(self, seconds: float) -> bool:
         """So long, or until another server is master: then True."""
@@ -93,7 +94,7 @@ class Host:
             return False
         end = time.monotonic() + seconds
         while True:
-            await asyncio.sleep(FOLLOW_EVERY)
+            await self._link.rest(FOLLOW_EVERY)
             if await self._link.moved():
                 return True
             if time.monotonic() >= end:
@@ -106,7 +107,7 @@ class Host:
         except InvalidSetting as error:
             self._link.unfit = StoreAway(f"the server that took over cannot be used: {error.what}", error.remedy)
             return False
-        self._link.unfit = None
+        self._link.accept()
         return True
 
     async def figures(self) -> dict[str, Any]:

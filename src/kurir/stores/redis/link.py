@@ -21,8 +21,8 @@ from kurir.stores.commits import Commits
 from .address import CONNECT_SECONDS, FIELD, Address
 from .keyspace import Keyspace
 from .scripts import script
-from .sentinels import Watch
 from .troubles import translate
+from .watch import Watch
 
 T = TypeVar("T")
 Client = Redis | RedisCluster
@@ -53,6 +53,7 @@ class Link:
         self.worked = False  # the server has let us do what we need
         self.unfit: StoreAway | None = None  # the server that took over must not be used
         self._client: Client | None = None
+        self._scout: Client | None = None  # for looking; the same, without sentinels
         self._watch: Watch | None = None
         self._moves = 0  # from one master to another
         self._waits: set[asyncio.Timeout] = set()  # for answers
@@ -70,31 +71,34 @@ class Link:
     async def open(self) -> None:
         """Connect. Raises InvalidSetting for a URL that cannot work."""
         client: Client | None = None
+        scout: Client | None = None
         try:
             if self.address.watched is not None:
                 self._watch = Watch(self.address.url, self.address.watched, self._options())
                 await self._watch.moved()  # from now on
             client = self._connect()
-            info = await self._timed(client.info("cluster"))
+            scout = client if self._watch is None else self._watch.scout(max_connections=2)
+            info = await self._timed(scout.info("cluster"))
             if info.get("cluster_enabled"):
                 await client.aclose()
-                client = RedisCluster.from_url(
+                client = scout = RedisCluster.from_url(
                     self.address.url, max_connections=2 * self.address.pool, **self._options()
                 )
                 await self._timed(client.initialize())
                 self.cluster = True
         except TROUBLES as error:
-            await self._give_up(client)
+            await self._give_up(client, scout)
             raise translate(error, self.address.shown) from None
         except (ValueError, TypeError) as error:
-            await self._give_up(client)
+            await self._give_up(client, scout)
             remedy = "See the guide for what the URL can say."
             raise InvalidSetting(FIELD, f"{self.address.shown}: {_plain(error)}", remedy) from None
-        self._client = client
+        self._client, self._scout = client, scout
 
-    async def _give_up(self, client: Client | None) -> None:
+    async def _give_up(self, *clients: Client | None) -> None:
         watch, self._watch = self._watch, None
-        await _closed(client)
+        for client in dict.fromkeys(clients):
+            await _closed(client)
         if watch is not None:
             await watch.close()
 
@@ -119,29 +123,44 @@ class Link:
             await asyncio.wait(self._calls, timeout=patience)
         for call in list(self._calls):
             await stop(call)
-        client, self._client = self._client, None
-        await self._give_up(client)
+        clients = self._client, self._scout
+        self._client = self._scout = None
+        await self._give_up(*clients)
 
     async def moved(self) -> bool:
-        """Sentinels made another server master since this was asked last: connections to the old one are given up."""
-        if self._client is None or self._watch is None or not await self._watch.moved():
+        """Sentinels made another server master since this was asked last: connections to the old one are given up.
+        `command` and `run` wait until the new one is accepted."""
+        if self._client is None or self._scout is None or self._watch is None or not await self._watch.moved():
             return False
         self._moves += 1
         await self._drop_idle(self._client)
+        await self._drop_idle(self._scout)
         for wait in self._waits:
             if not wait.expired():
                 wait.reschedule(0.0)  # what was asked of the old one is asked of the new one
-        self.breaker.hurry()
         return True
+
+    async def rest(self, seconds: float) -> None:
+        """So long, or until there is reason to ask `moved`."""
+        await (asyncio.sleep(seconds) if self._watch is None else self._watch.rest(seconds))
+
+    def accept(self) -> None:
+        """The server that `everywhere` looked at may be used."""
+        self.unfit = None
+        if self._watch is not None:
+            self._watch.accept()
+        self.breaker.hurry()
 
     # ---------------------------------------------------------------- calls
 
-    async def command(self, *words: Any) -> Any:
-        """One command, about one key."""
-        return await self._passing(lambda client: client.execute_command(*words))
+    async def command(self, *words: Any, writes: bool = False) -> Any:
+        """One command, about one key. `writes`: it counts once it is where the URL wants it (`wait_aof`, `wait_replicas`);
+        what is written without that waits for the next script that writes."""
+        return await self._passing(lambda client: self._execute(client, writes, *words))
 
-    async def everywhere(self, *words: Any) -> list[Any]:
-        """One command to the server, or to each primary of the cluster."""
+    async def everywhere(self, *words: Any, looking: bool = False) -> list[Any]:
+        """One command to the server, or to each primary of the cluster. `looking`: past the breaker, and also to a server
+        that is not accepted."""
 
         async def call(client: Client) -> list[Any]:
             if isinstance(client, RedisCluster):
@@ -150,7 +169,7 @@ class Link:
             answer: Any = await client.execute_command(*words)  # type: ignore[no-untyped-call]
             return [answer]
 
-        return await self._passing(call, needed=False)
+        return await self._passing(call, needed=not looking)
 
     async def run(
         self, name: str, keys: Sequence[str], args: Sequence[Any], *, writes: bool = True, again: Sequence[Any] = ()
@@ -208,7 +227,7 @@ class Link:
     # ---------------------------------------------------------------- trying again
 
     async def _passing(self, call: Callable[[Client], Awaitable[T]], *, needed: bool = True) -> T:
-        """`needed`: without the right to do this, nothing goes."""
+        """`needed`: without the right to do this, nothing goes. What is not may use a server that is not accepted."""
         work = asyncio.create_task(self._pass(call, needed))
         self._calls.add(work)
         work.add_done_callback(self._done)
@@ -220,9 +239,11 @@ class Link:
             work.exception()  # its caller, if there is one still, is told
 
     async def _pass(self, call: Callable[[Client], Awaitable[T]], needed: bool) -> T:
-        if self._client is None:
+        if self._client is None or self._scout is None:
             raise Unsent(f"{self.address.shown} is not open", "Use Kurir inside its `async with`.")
-        if needed and self.unfit is not None:
+        if not needed:
+            return await self._insist(self._scout, call, needed)
+        if self.unfit is not None:
             raise Unsent(self.unfit.what, self.unfit.remedy)
         sent = False
         try:

@@ -26,6 +26,7 @@ class People:
     def __init__(self, calls: Calls, reads: Reads) -> None:
         self._calls = calls
         self._reads = reads
+        self._doubtful: set[bytes] = set()  # files that messages removed referred to: it is not settled who else does
 
     # ---------------------------------------------------------------- alter
 
@@ -81,7 +82,7 @@ class People:
         bounds = (repr(before), repr(min(before, now - KEY_LIFE)))
         looks = await self._calls.look_at_all("prunable", bots, *bounds, limit, repr(lift_before))
         ended: list[tuple[float, int, int]] = []
-        busy = set()
+        busy = {bot for bot in bots if self._calls.lost.recall(("prune", bot)) is not None}
         for bot, (found, lifts) in zip(bots, looks, strict=True):
             ended += ((float(at), int(seq), bot) for seq, at in zip(found[::2], found[1::2], strict=True))
             if lifts:
@@ -90,15 +91,22 @@ class People:
         seqs = {bot: [seq for _, seq, its in chosen if its == bot] for bot in busy | {bot for _, _, bot in chosen}}
         removals = (self._prune(bot, seqs[bot], *bounds, now, lift_before) for bot in seqs)
         removed = await asyncio.gather(*removals)
-        orphans = list(dict.fromkeys(sha256 for _, _, files in removed for sha256 in files))
-        unused = await self._unused(orphans, bots)
-        if unused:
-            await asyncio.gather(*(self._forget_file_ids(bot, unused) for bot in bots))
+        unused = await self._settle_files(bots)
         return Pruned(
-            sum(messages for messages, _, _ in removed),
-            sum(lanes for _, lanes, _ in removed),
+            sum(messages for messages, _ in removed),
+            sum(lanes for _, lanes in removed),
             tuple(sorted(sha256.decode() for sha256 in unused)),
         )
+
+    async def _settle_files(self, bots: Sequence[int]) -> Sequence[bytes]:
+        """Files that no message refers to any more, and what Telegram called them is forgotten. If it fails, they stay
+        doubtful: the next prune settles them."""
+        doubtful = list(self._doubtful)
+        unused = await self._unused(doubtful, bots)
+        if unused:
+            await asyncio.gather(*(self._forget_file_ids(bot, unused) for bot in bots))
+        self._doubtful.difference_update(doubtful)
+        return unused
 
     async def _forget_file_ids(self, bot: int, files: Sequence[bytes]) -> None:
         """What Telegram called files that no message refers to any more."""
@@ -106,17 +114,21 @@ class People:
 
     async def _prune(
         self, bot: int, seqs: Sequence[int], before: str, before_with_key: str, now: float, lift_before: float
-    ) -> Any:
+    ) -> tuple[int, int]:
+        """Messages and lanes removed: by the call before, if its answer was lost."""
+
         async def call(number: int) -> Any:
             words = (bot, number, before, before_with_key, repr(now), repr(lift_before))
             return await self._calls.run("prune", [bot], *words, *seqs)
 
-        return await self._calls.once(("prune", bot, tuple(seqs), now), call)
+        messages, lanes, files = await self._calls.once(("prune", bot), call)
+        self._doubtful.update(files)
+        return messages, lanes
 
     async def _unused(self, files: Iterable[bytes], bots: Sequence[int]) -> Sequence[bytes]:
         """Those that no message of any bot needs."""
         left = list(files)
-        for bot in bots if len(bots) > 1 else ():
+        for bot in bots:
             if left:
                 left = await self._calls.look("unused", bot, *left)
         return left

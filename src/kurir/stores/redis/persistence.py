@@ -88,8 +88,8 @@ def durability(server: Server, address: Address) -> str:
     if server.replicas <= n:
         return f"{told}a failover costs nothing."
     return (
-        f"{told}a failover costs nothing if the server is dead; if it lives on, cut off, what it accepts meanwhile "
-        f"(wait_replicas={server.replicas}, all of them, rules that out)."
+        f"{told}a failover costs nothing if the server is dead and its replicas have the same replica-priority; "
+        f"if it lives on, cut off, what it accepts meanwhile (wait_replicas={server.replicas}, all of them, rules that out)."
     )
 
 

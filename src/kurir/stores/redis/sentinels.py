@@ -10,15 +10,16 @@ from typing import Any, Final
 
 from redis import exceptions as theirs
 from redis.asyncio import Redis
-from redis.asyncio.connection import parse_url
-from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 
 from .address import Watched
 
 ANSWER_SECONDS: Final = 1.0  # for a sentinel to answer
-GRACE_SECONDS: Final = 0.2  # for the other sentinels, once the first has answered
+GRACE_SECONDS: Final = 0.2  # for the other sentinels, once a majority has answered
+DENIED_SECONDS: Final = 10.0  # until a majority is believed that a failover never was: they undo one within 8 s
 FRESH_SECONDS: Final = 0.1  # as long as an answer is not asked for again: many connections are made at once
 _LOST: Final = (theirs.ConnectionError, theirs.TimeoutError, OSError, TimeoutError)
+_DOWN: Final = {"s_down", "o_down", "failover_in_progress"}  # the last: it counts, and the old address is told
 _SHUT: Final = (theirs.AuthenticationError, theirs.NoPermissionError)
 
 Master = tuple[str, int]  # host and port
@@ -45,8 +46,11 @@ class _Word:
 
 
 class Sentinels(Sentinel):
-    """redis-py's, except that all are asked at once and the newest word counts: one that is cut off with the old master
-    leads nobody there. Raises NoMaster."""
+    """redis-py's, except that all are asked at once and the newest failover counts, as it was heard once: a sentinel that
+    slept through it leads nobody to the old master, not even while those that know better do not answer.
+
+    It takes the words of a majority of those that the URL names, or of all that answer within two seconds. Raises NoMaster.
+    """
 
     def __init__(self, watched: Watched, **options: Any) -> None:
         own = {name: value for name, value in options.items() if name.startswith("ssl")}
@@ -59,82 +63,82 @@ class Sentinels(Sentinel):
         super().__init__(watched.sentinels, sentinel_kwargs=to_sentinels, **options)  # type: ignore[no-untyped-call]
         self._names = [f"{host}:{port}" for host, port in watched.sentinels]
         self._asking = asyncio.Lock()
-        self._told: tuple[float, list[_Word]] = (-FRESH_SECONDS, [])
+        self._told_at = -FRESH_SECONDS
+        self._questions: dict[str, asyncio.Task[None]] = {}  # at most one a sentinel; it goes on when it is late
+        self._words: dict[str, _Word] = {}  # each sentinel's last
+        self._epoch = -1  # the highest that any of them told
+        self._denied_since: float | None = None  # a majority says that there was no such failover
 
     async def discover_master(self, service_name: str) -> Master:
         async with self._asking:
-            at, words = self._told
-            if time.monotonic() > at + FRESH_SECONDS:
-                words = await self._ask(service_name)
-                self._told = (time.monotonic(), words)
+            if time.monotonic() > self._told_at + FRESH_SECONDS:
+                await self._ask(service_name)
+                self._told_at = time.monotonic()
+        words = list(self._words.values())
         best = max(words, key=lambda word: (word.epoch, word.master is not None))
+        if best.epoch < self._epoch and not self._is_denied(words):
+            raise _outdated(service_name, [word.sentinel for word in words if word.epoch < self._epoch])
         if best.master is None:
             raise _none(service_name, words)
         return best.master
 
-    async def _ask(self, service: str) -> list[_Word]:
-        """At least one word."""
-        asked = [
-            asyncio.create_task(self._one(name, client, service))
-            for name, client in zip(self._names, self.sentinels, strict=True)
-        ]
-        try:
-            await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
-            _, late = await asyncio.wait(asked, timeout=GRACE_SECONDS)
-            if late and not any(task.done() and task.result().master for task in asked):
-                await asyncio.wait(late)
-            return [task.result() for task in asked if task.done()]
-        finally:
-            for task in asked:
-                task.cancel()
+    async def _ask(self, service: str) -> None:
+        """Until a majority has answered, and others had their chance; or nobody is left who could."""
+        for name, client in zip(self._names, self.sentinels, strict=True):
+            if name not in self._questions or self._questions[name].done():
+                self._questions[name] = asyncio.create_task(self._hear(name, client, service))
+        asked = dict(self._questions)
+        while late := {question for question in asked.values() if not question.done()}:
+            answers = [self._words[name] for name, question in asked.items() if question.done()]
+            if self._is_majority(answers):
+                await asyncio.wait(late, timeout=GRACE_SECONDS)
+                return
+            await asyncio.wait(late, return_when=asyncio.FIRST_COMPLETED)
+
+    def _is_majority(self, words: list[_Word]) -> bool:
+        return 2 * sum(word.trouble is None for word in words) > len(self._names)
+
+    def _is_denied(self, words: list[_Word]) -> bool:
+        """The newest failover that was told of counts no more: they were set up anew, or it came to nothing."""
+        now = time.monotonic()
+        if not self._is_majority(words):
+            self._denied_since = None
+            return False
+        if self._denied_since is None:
+            self._denied_since = now
+        return now >= self._denied_since + DENIED_SECONDS
+
+    async def _hear(self, name: str, client: Redis, service: str) -> None:
+        word = self._words[name] = await self._one(name, client, service)
+        if word.epoch >= self._epoch:
+            self._epoch, self._denied_since = word.epoch, None
 
     async def _one(self, name: str, client: Redis, service: str) -> _Word:
         try:
             async with asyncio.timeout(2 * ANSWER_SECONDS):
                 answer: Any = await client.execute_command("SENTINEL", "MASTER", service)  # type: ignore[no-untyped-call]
                 state = _texts(answer)
-        except (theirs.RedisError, OSError, TimeoutError) as error:
+            flags, epoch = set(state["flags"].split(",")), int(state["config-epoch"])
+        except (theirs.RedisError, OSError, TimeoutError, KeyError, ValueError) as error:
             return _Word(name, trouble=error)
-        flags, epoch = set(state["flags"].split(",")), int(state["config-epoch"])
-        if "master" not in flags or flags & {"s_down", "o_down"}:
+        if "master" not in flags or flags & _DOWN:
             return _Word(name, epoch=epoch, down=True)
         return _Word(name, (state["ip"], int(state["port"])), epoch)
 
     async def close(self) -> None:
+        questions = list(self._questions.values())
+        for question in questions:
+            question.cancel()
+        await asyncio.gather(*questions, return_exceptions=True)
         for client in self.sentinels:
             with contextlib.suppress(theirs.RedisError, OSError, TimeoutError):
                 await client.aclose()
 
 
-class Watch:
-    """The way to whoever is master of a service: clients that go along when that changes."""
-
-    def __init__(self, url: str, watched: Watched, options: dict[str, Any]) -> None:
-        """`options` for all connections. Raises ValueError or TypeError for a URL that redis-py cannot take."""
-        told = dict(parse_url(url))
-        secure = told.pop("connection_class", None) is not None
-        for name in ("host", "port"):
-            told.pop(name, None)
-        self.service = watched.service
-        self.sentinels = Sentinels(watched, **{**options, **told, **({"ssl": True} if secure else {})})
-        self._master: Master | None = None
-
-    def client(self, **options: Any) -> Redis:
-        """A client with connections of its own. They are made to whoever is master by then."""
-        client: Redis = self.sentinels.master_for(self.service, connection_pool_class=SentinelConnectionPool, **options)
-        return client
-
-    async def moved(self) -> bool:
-        """Another server is master than when this was asked last. Not so while none is known."""
-        try:
-            master = await self.sentinels.discover_master(self.service)
-        except NoMaster:
-            return False
-        before, self._master = self._master, master
-        return before not in (None, master)
-
-    async def close(self) -> None:
-        await self.sentinels.close()
+def _outdated(service: str, sentinels: list[str]) -> NoMaster:
+    what = f"those sentinels that answer have not heard of the last failover of {service!r}: {', '.join(sentinels)}"
+    remedy = "See whether the others run and can be reached; Kurir goes on as soon as one of them tells who is master."
+    return NoMaster(what, remedy, wrong=False)
 
 
 def _none(service: str, words: list[_Word]) -> NoMaster:
