@@ -16,6 +16,14 @@ settings.register_profile("explore", print_blob=True)
 settings.load_profile(sized("same", "explore"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test writes to this user's cache, nor does a process that it starts."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> PostgresServer:
     """Shared by the tests of a process: neither stop nor configure it (`servers.PostgresServer` makes others)."""

@@ -27,6 +27,7 @@ from .core.outcome import (
     Outcome,
     Refused,
     Reply,
+    Scope,
     Unknown,
     name_of,
 )
@@ -137,13 +138,15 @@ class Delivery:
 
     async def fetch(self, claim: Claim) -> str | None:
         """The files that the claim uploads are brought to this machine, if they are kept elsewhere. Answers why that cannot
-        be done now. One that is nowhere is left to `attempt`."""
+        be done now, whatever went wrong: nothing has left, so it is no crash. One that is nowhere is left to `attempt`."""
         if self._spool is None:
             return None
         try:
             await self._spool.fetch(self._uploads.needed(claim))
         except StoreError as error:
             return error.what
+        except Exception as error:
+            return f"its files cannot be had: {type(error).__name__}"
         return None
 
     # ---------------------------------------------------------------- one attempt
@@ -161,7 +164,7 @@ class Delivery:
                 answer = await self._send(claim, may_leave)
             except asyncio.CancelledError:
                 answer = STOPPED
-            outcome = classify(claim.method, answer)
+            outcome = self._lacking(claim, answer) or classify(claim.method, answer)
             if claim.files and isinstance(outcome, Delivered):
                 learned = learn(claim, outcome.result)
             elif claim.file_ids and isinstance(outcome, Refused) and "file" in outcome.reason.lower():
@@ -180,6 +183,16 @@ class Delivery:
         call = Call(self._token, claim.method, params, parts, claim.options.timeout, self._test, may_leave)
         return await self._transport.call(call)
 
+    def _lacking(self, claim: Claim, answer: Answer) -> Outcome | None:
+        """What follows where a file of the call is nowhere to be had. With a setting that may be wrong it is tried again."""
+        if self._spool is None or not isinstance(answer, NoReply) or answer.kind is not Break.FILE:
+            return None
+        lack = self._spool.lack(self._uploads.needed(claim))
+        if lack is None:
+            return None
+        reason = f"{Break.FILE}: {lack.why}"
+        return Failed(reason) if lack.hopeful else Refused(Scope.MESSAGE, reason)
+
     def _tried(
         self,
         claim: Claim,
@@ -195,7 +208,7 @@ class Delivery:
         if not stopped:
             self.link.observe(claim.chat, answer, now)
         stale = isinstance(outcome, Failed) and outcome.reason.endswith(STALE)
-        charged = not stopped and not stale and not (bad and self._excused(claim, now))
+        charged = not stopped and not stale and not (bad and self._excused(claim, answer, now))
         verdict = judge(claim, outcome, self._policy, now, self._rng.random(), charged)
         attempt = Attempt(
             claim.attempts + 1,
@@ -209,9 +222,11 @@ class Delivery:
         self._emit(Attempted(claim, outcome, verdict, started, attempt.duration))
         return Tried(outcome, verdict, settlement, bad)
 
-    def _excused(self, claim: Claim, now: float) -> bool:
+    def _excused(self, claim: Claim, answer: Answer, now: float) -> bool:
         """Whether a break costs the message no try: the network is to blame, or may yet turn out to be, since this is the
         first sign of trouble with it (unless it may be tried but once)."""
+        if isinstance(answer, NoReply) and answer.kind is Break.FILE:
+            return False
         first = claim.attempts == 0 and claim.options.max_attempts != 1
         return first or self.link.to_blame(claim.chat, now)
 

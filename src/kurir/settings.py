@@ -205,6 +205,8 @@ def _path(name: str, value: Any) -> Path:
     text = _text(name, value)
     if "://" in text:
         raise InvalidSetting(name, f"{text.split('://')[0]}://... is no path", "Give a path on this machine.")
+    if not text.strip():
+        raise InvalidSetting(name, "is empty", "Give a path on this machine.")
     return Path(text).expanduser()
 
 

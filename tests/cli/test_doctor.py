@@ -58,6 +58,15 @@ def test_a_bucket_for_files_is_tried(cli: Cli, monkeypatch: pytest.MonkeyPatch) 
     assert "can be written, listed, read and deleted in" in told[0]
 
 
+def test_a_bucket_at_no_address_is_a_problem_with_a_remedy(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**ENVIRONMENT, "AWS_ENDPOINT_URL_S3": "http://my_minio:9000"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("KURIR_FILES", "s3://bucket?region=eu-central-1")
+    (problem,) = findings(cli, "problem")
+    assert problem["area"] == "files"
+    assert "AWS_ENDPOINT_URL_S3" in problem["fix"]
+
+
 def test_a_bucket_that_may_only_be_read_is_a_problem_with_a_remedy(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (ENVIRONMENT | READER).items():
         monkeypatch.setenv(name, value)

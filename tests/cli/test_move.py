@@ -202,6 +202,14 @@ def test_a_move_to_nowhere_and_one_of_files_to_where_they_are_are_refused(cli: C
     assert "is where the files are" in refused.err
 
 
+def test_files_go_to_no_place_without_a_name_and_not_out_of_memory(cli: Cli) -> None:
+    _with_a_file()
+    assert "--files-to: is empty" in cli("move", "--from", OLD, "--files-to", "").err
+    assert "--files-to: names no S3 bucket" in cli("move", "--from", OLD, "--files-to", "s3://a/b").err
+    assert "--from: memory://" in cli("move", "--from", "memory://", "--files-to", "there").err
+    assert not Path("there").exists()
+
+
 def test_a_damaged_file_is_told_of_and_not_carried(cli: Cli) -> None:
     fill()
     folder = Path("old.db.files") / "ab"

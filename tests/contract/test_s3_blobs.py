@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from aiobotocore.session import get_session
 
 from kurir.core.errors import InvalidSetting, KurirError, StoreAway, StoreError
 from kurir.stores.breaker import OPENS_AFTER
-from kurir.stores.s3 import S3Blobs
+from kurir.stores.s3 import S3Blobs, bucket
 from kurir.stores.s3.address import parse
 from kurir.stores.s3.blobs import FRESH
 from kurir.stores.urls import open_files
@@ -226,6 +229,26 @@ async def test_a_server_that_is_away_is_away(tmp_path: Path) -> None:
     await blobs.close()
 
 
+async def test_an_endpoint_of_the_aws_settings_that_is_no_address_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://my_minio:9000")
+    blobs = S3Blobs(f"s3://{BUCKET}?region=eu-central-1")
+    error = await refused(blobs, tmp_path)
+    assert "its endpoint is no address" in error.what
+    assert "AWS_ENDPOINT_URL_S3" in error.remedy
+    await blobs.close()
+
+
+async def test_who_asks_a_bucket_that_was_closed_is_told_and_opens_nothing(make: Any, tmp_path: Path) -> None:
+    blobs = make()
+    sha256, path = a_file(tmp_path)
+    await blobs.put_blob(sha256, path, 100.0)
+    await blobs.close()
+    assert "is closed" in (await refused(blobs, tmp_path)).what
+    assert blobs._bucket._client is None
+
+
 @pytest.mark.parametrize(
     ("url", "words"),
     [
@@ -236,6 +259,10 @@ async def test_a_server_that_is_away_is_away(tmp_path: Path) -> None:
         ("s3://bucket?endpoint=http://minio:9000", "'endpoint' is unknown. Known: endpoint_url, region"),
         ("s3://bucket?endpoint_url=minio:9000", "endpoint_url is no http"),
         ("s3://bucket?endpoint_url=http://key:wrong-secret@minio", "endpoint_url is no http"),
+        ("s3://bucket?endpoint_url=http://my_minio:9000", "endpoint_url names no host"),
+        ("s3://bucket?endpoint_url=http://minio:99999", "endpoint_url is no http"),
+        ("s3://bucket?endpoint_url=http://[::1", "endpoint_url is no http"),
+        ("s3://[bucket/prefix", "is no URL"),
         ("s3://bucket?region=a%20b", "region is none"),
         ("s3://bucket?region", "cannot be read"),
     ],
@@ -293,3 +320,83 @@ async def test_a_bucket_that_is_away_is_not_hammered(tmp_path: Path) -> None:
     asked.list_objects_v2 = None
     assert "is away and is tried again in" in (await refused(blobs, tmp_path)).what
     await blobs.close()
+
+
+# ---------------------------------------------------------------- a slow link
+
+
+@asynccontextmanager
+async def slow_link(server: S3Server, url: str, chunk: int, pause: float) -> AsyncIterator[str]:
+    """The URL through a link that lets `chunk` bytes from the bucket pass in `pause` seconds, for all together."""
+    room = asyncio.Lock()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, slow: bool) -> None:
+        try:
+            while data := await reader.read(chunk):
+                if slow and len(data) == chunk:
+                    async with room:
+                        await asyncio.sleep(pause)
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection("127.0.0.1", server.port)
+        await asyncio.gather(pump(reader, there[1], False), pump(there[0], writer, True))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as link:
+        port = link.sockets[0].getsockname()[1]
+        yield url.replace(quote(server.endpoint), quote(f"http://127.0.0.1:{port}"))
+
+
+async def test_a_file_arrives_over_a_slow_link_though_all_of_it_takes_longer_than_a_limit(
+    server: S3Server, make: Any, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sha256, path = a_file(tmp_path, bytes(16 << 14))
+    await make().put_blob(sha256, path, 100.0)
+    monkeypatch.setattr(bucket, "QUICK", 1.0)
+    async with slow_link(server, url, 1 << 14, 0.1) as slow:
+        blobs = S3Blobs(slow)
+        started = time.monotonic()
+        assert await blobs.get_blob(sha256, tmp_path / "back")
+        assert time.monotonic() - started > 1.0
+        await blobs.close()
+    assert (tmp_path / "back").read_bytes() == path.read_bytes()
+
+
+async def test_a_link_that_falls_silent_is_given_up(
+    server: S3Server, make: Any, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sha256, path = a_file(tmp_path, bytes(16 << 14))
+    await make().put_blob(sha256, path, 100.0)
+    monkeypatch.setattr(bucket, "QUICK", 0.5)
+    async with slow_link(server, url, 1 << 14, 30.0) as slow:
+        blobs = S3Blobs(slow)
+        with pytest.raises(StoreAway, match="did not answer in time"):
+            await blobs.get_blob(sha256, tmp_path / "back")
+        await blobs.close()
+
+
+async def test_a_few_pieces_are_on_their_way_at_once_and_the_others_wait_their_turn(make: Any, tmp_path: Path) -> None:
+    blobs = make()
+    for n in range(12):
+        sha256, path = a_file(tmp_path, bytes([n]))
+        await blobs.put_blob(sha256, path, 100.0)
+    client, going, most = blobs._bucket._client, 0, 0
+    inner = client.get_object
+
+    async def counted(**more: Any) -> Any:
+        nonlocal going, most
+        going += 1
+        most = max(most, going)
+        await asyncio.sleep(0.01)
+        going -= 1
+        return await inner(**more)
+
+    client.get_object = counted
+    names = [hashlib.sha256(bytes([n])).hexdigest() for n in range(12)]
+    assert all(await asyncio.gather(*(blobs.get_blob(name, tmp_path / name) for name in names)))
+    assert most == bucket.PIECES

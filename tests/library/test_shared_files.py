@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import secrets
 import sys
 import time
 from asyncio.subprocess import PIPE
@@ -17,6 +18,7 @@ import psycopg
 import pytest
 
 from kurir import InvalidMessage, Kurir, Settings, State, StoreAway, Undelivered
+from kurir.core.events import Crashed, Event
 from kurir.ports import Clock
 from kurir.services.housekeeping import Housekeeping, Retention
 from kurir.stores.urls import open_store
@@ -71,6 +73,13 @@ def copies(machine: Path) -> list[str]:
     return sorted(path.name for path in machine.rglob("??/*") if path.is_file() and len(path.name) == 64)
 
 
+def on_a_full_disk(folder: Path) -> Path:
+    """A file that takes no byte."""
+    path = folder / f"new-{secrets.token_hex(4)}"
+    path.symlink_to("/dev/full")
+    return path
+
+
 def spool_of(kurir: Kurir) -> SharedSpool:
     assert isinstance(kurir.spool, SharedSpool)
     return kurir.spool
@@ -103,7 +112,7 @@ async def test_a_file_that_is_nowhere_ends_its_message(server_url: str, machine:
         (sha256,) = copies(machine)
         await spool_of(kurir).remove([sha256], grace=-1000.0)
         spool_of(kurir).path(sha256).unlink(missing_ok=True)
-        with pytest.raises(Undelivered, match="file unreadable"):
+        with pytest.raises(Undelivered, match="file unreadable: the store has no file"):
             await receipt.delivered(10)
 
 
@@ -127,6 +136,46 @@ async def test_while_a_file_cannot_be_fetched_its_message_waits(
             record = await receipt.record()
             assert (record.state, record.tries) == (State.WAITING, 0)
         await receipt.delivered(10)
+
+
+async def test_while_this_machines_disk_is_full_a_message_with_a_file_waits(
+    server_url: str, machine: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async with playing(open_store(server_url)) as (kurir, _):
+        receipt = await kurir.send_document(5, b"content", due_at=time.time() + 0.3)
+        spool_of(kurir).path(copies(machine)[0]).unlink()
+
+        async def told() -> bool:
+            return "no room for files" in ((await receipt.record()).reason or "")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(SharedSpool, "_temporary", lambda _: on_a_full_disk(tmp_path))
+            await until(told, kurir.clock)
+            record = await receipt.record()
+            assert (record.state.final, record.tries) == (False, 0)
+        await receipt.delivered(10)
+
+
+async def test_whatever_goes_wrong_with_a_file_is_no_crash(
+    server_url: str, machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[Event] = []
+    async with playing(open_store(server_url)) as (kurir, _):
+        kurir.listen(events.append)
+        receipt = await kurir.send_document(5, b"content", due_at=time.time() + 0.3)
+        spool_of(kurir).path(copies(machine)[0]).unlink()
+
+        async def wrong(*_: object) -> bool:
+            raise KeyError("NextContinuationToken")
+
+        async def told() -> bool:
+            return (await receipt.record()).reason == "its files cannot be had: KeyError"
+
+        with monkeypatch.context() as patched:
+            patched.setattr(kurir.store, "get_blob", wrong)
+            await until(told, kurir.clock)
+        await receipt.delivered(10)
+    assert [event for event in events if isinstance(event, Crashed)] == []
 
 
 async def test_it_is_in_the_store_before_the_message_is_accepted(server_url: str, tmp_path: Path) -> None:

@@ -14,12 +14,14 @@ from kurir.core.errors import InvalidSetting
 from kurir.ports import BlobStore, SystemClock
 from kurir.services.shelves import FolderShelf, Shelf, StoreShelf, carry_files
 from kurir.settings import Settings, place
-from kurir.stores.urls import SQLITE, open_files, open_store, sqlite_path
+from kurir.stores.urls import MEMORY, SQLITE, open_files, open_store, sqlite_path
 from kurir.telegram.redact import redact
 from kurir.telegram.spool import Spool
 
 from .context import App
 from .terminal import console
+
+SETTING = "KURIR_FILES"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,15 @@ class End:
         path = sqlite_path(self.url)
         return redact(self.url if path is None else f"{SQLITE}{path.resolve()}")
 
+    def check_shared(self) -> None:
+        """Raises InvalidSetting for a store that no other process can open."""
+        if self.url == MEMORY:
+            what, remedy = "memory:// lives in one process alone", "Name a store that others can open."
+            raise InvalidSetting(self.option, what, remedy)
+
     def check(self) -> None:
-        """Raises InvalidSetting for a file that is not there."""
+        """Of the end to move from. Raises InvalidSetting, also for a file that is not there."""
+        self.check_shared()
         path = sqlite_path(self.url)
         if path is not None and not path.is_file():
             raise InvalidSetting(self.option, f"there is no file {path}", "Name the store that is to be moved.")
@@ -52,7 +61,7 @@ def shelf(end: End, settings: Settings, store: Any, opened: contextlib.AsyncExit
     """The files of a store. Raises InvalidSetting."""
     where = end.files(settings)
     if isinstance(where, str):
-        return _bucket(where, opened)
+        return _bucket(end.files_option if end.place is not None else SETTING, where, opened)
     path = sqlite_path(end.url)
     if where is None and path is not None:
         where = Path(f"{path}.files")
@@ -72,7 +81,7 @@ async def carry(app: App, origin: End, files_to: str, check: bool) -> int:
         opened.push_async_callback(store.close)
         await store.open()
         source = shelf(origin, app.settings, store, opened)
-        target = _bucket(goal, opened) if isinstance(goal, str) else FolderShelf(Spool(goal))
+        target = _bucket("--files-to", goal, opened) if isinstance(goal, str) else FolderShelf(Spool(goal))
         files = len(await source.names())
         if check:
             app.emit({"files": files}) if app.json else app.say(f"{files:,} files to carry to {goal}")
@@ -84,8 +93,14 @@ async def carry(app: App, origin: End, files_to: str, check: bool) -> int:
     return 1 if missing else 0
 
 
-def _bucket(url: str, opened: contextlib.AsyncExitStack) -> Shelf:
-    bucket = open_files(url)
+def _bucket(option: str, url: str, opened: contextlib.AsyncExitStack) -> Shelf:
+    """Raises InvalidSetting, which names the option."""
+    try:
+        bucket = open_files(url)
+    except InvalidSetting as error:
+        if error.field != SETTING:
+            raise
+        raise InvalidSetting(option, error.what.removeprefix(f"{SETTING}: "), error.remedy) from None
     opened.push_async_callback(bucket.close)
     return StoreShelf(bucket, SystemClock())
 

@@ -13,7 +13,7 @@ from kurir.core.errors import InvalidSetting
 from kurir.core.rows import Section
 from kurir.services.moving import FILES, Movable, Move, Moved, Plan, Side, Step
 from kurir.stores.memory import MemoryStore
-from kurir.stores.urls import MEMORY, open_store, sqlite_path
+from kurir.stores.urls import open_store, sqlite_path
 
 from .carrying import End, carry, progress, shelf
 from .context import App, json_option, pass_app
@@ -105,10 +105,7 @@ async def _sides(
     origin.check()
     sides = []
     for end in (origin, goal):
-        if end.url == MEMORY:
-            raise InvalidSetting(
-                end.option, "memory:// lives in one process alone", "Name a store that others can open."
-            )
+        end.check_shared()
         missing = look and (file := sqlite_path(end.url)) is not None and not file.exists()
         sides.append((end.name, cast("Movable", MemoryStore() if missing else open_store(end.url)), end))
     if sides[0][0] == sides[1][0]:

@@ -20,7 +20,7 @@ from .opening import open_kurir
 from .traces import traced
 from .worker import Tally, opening_lines, told_to_stop, until_told
 
-STOP = 7.5  # seconds that clients and calls in flight get together; the whole stop takes less than 10
+STOP = 7.5  # seconds that clients and calls in flight get together; see also `app.GRACE`
 
 logger = logging.getLogger("kurir.serve")
 

@@ -16,7 +16,7 @@ def file_spool(files: Path | str | None, store: Store, clock: Clock, url: str | 
     `url`). Raises InvalidSetting."""
     if isinstance(files, str):
         bucket = open_files(files)
-        return SharedSpool(cache_folder(files), bucket, clock, close=bucket.close)
+        return SharedSpool(cache_folder(files), bucket, clock, close=bucket.close, where=str(bucket))
     if files is not None:
         return Spool(files)
     if isinstance(store, SqliteStore):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from kurir.core.errors import StoreError
-from kurir.core.events import Altered, Event
+from kurir.core.events import Altered, Event, StoreBack, StoreTrouble
 from kurir.core.message import State
 from kurir.ports import Clock, Expire, Query, Store
 from kurir.telegram.spool import Spool
@@ -18,6 +18,7 @@ PRUNE_EVERY = 600.0  # seconds between looks at the history
 FIRST_PRUNE = 60.0  # seconds after the start
 BATCH = 500  # messages in one step, so that nobody waits for it
 EXPIRED = "expired before it could be sent"
+STEP = "remove files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Housekeeping:
         self._spool = spool
         self._retention = retention
         self._emit = emit
+        self._trouble_since: float | None = None  # with files, which nobody else tells of
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -56,7 +58,7 @@ class Housekeeping:
                     pruned_at = self._clock.now()
                     await self.prune(pruned_at - self._retention.history)
             except StoreError:
-                continue  # the couriers tell of it; next time
+                continue  # of the store the couriers tell; next time
 
     async def expire(self) -> int:
         """End what has expired; answers how many. It looks first, so that usually nothing is written."""
@@ -78,24 +80,41 @@ class Housekeeping:
             await asyncio.sleep(0)
 
     async def prune(self, before: float) -> int:
-        """Remove what ended before `before` (Unix seconds), and the files only it needed; answers how many messages."""
+        """Remove what ended before `before` (Unix seconds), then the files only it needed; answers how many messages. Raises
+        StoreError, also when the messages are gone and their files are not: those go the next time."""
         total = 0
+        orphans: list[str] = []
         while True:
             now = self._clock.now()
             pruned = await self._store.prune(before, now, BATCH, now - self._retention.suppression)
             total += pruned.messages
-            if self._spool is not None and pruned.orphan_files:
-                await self._spool.remove(pruned.orphan_files)
+            orphans.extend(pruned.orphan_files)
             if pruned.messages < BATCH:
                 break
             await asyncio.sleep(0)
         if self._spool is not None:
-            await self._spool.sweep()
-            await self._collect(self._spool)
+            await self._remove_files(self._spool, orphans)
         return total
 
+    async def _remove_files(self, spool: Spool, orphans: list[str]) -> None:
+        """Trouble is told of when it begins, and when it is over."""
+        now = self._clock.now()
+        try:
+            if orphans:
+                await spool.remove(orphans)
+            await spool.sweep()
+            await self._collect(spool)
+        except StoreError as error:
+            if self._trouble_since is None:
+                self._trouble_since = now
+                self._emit(StoreTrouble(STEP, str(error)))
+            raise
+        if self._trouble_since is not None:
+            self._emit(StoreBack(now - self._trouble_since, STEP))
+            self._trouble_since = None
+
     async def _collect(self, spool: Spool) -> None:
-        """Remove files that no message refers to: of submits that were refused, or died half-way."""
+        """Remove files that no message refers to: of submits that were refused, or died half-way, or not removed before."""
         for sha256 in await spool.blobs():
             if not (await self._store.find(Query(file=sha256, limit=1))).items:
                 await spool.remove([sha256])

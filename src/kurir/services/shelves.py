@@ -60,7 +60,12 @@ class StoreShelf:
 
     async def fetch(self, sha256: str, folder: Path) -> Path | None:
         path = folder / sha256
-        return path if await self._store.get_blob(sha256, path) else None
+        try:
+            return path if await self._store.get_blob(sha256, path) else None
+        except OSError as error:
+            raise StoreError(
+                f"{path} cannot be written: {error.strerror}", "Free some space, or set TMPDIR."
+            ) from error
 
     async def keep(self, sha256: str, path: Path) -> None:
         await self._store.put_blob(sha256, path, self._clock.now())

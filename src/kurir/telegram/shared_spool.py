@@ -1,6 +1,8 @@
-"""Files of messages kept in the store, for couriers on other machines; a folder of this machine holds copies.
+"""Files of messages kept in the store, or in one for files alone, for couriers on other machines; a folder of this machine
+holds copies.
 
-The folder may be lost at any time: what counts is in the store. Several processes of one machine may share it.
+The copies may be lost at any time: what counts is in the store. Several processes of one machine may share the folder. What
+couriers leave unsettled is kept in another one of the user's cache (`services.leftovers`), and may not be lost.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import Final
 from kurir.core.errors import SchemaMismatch, StoreError
 from kurir.ports import BlobStore, Clock
 
-from .spool import GRACE, Blob, Source, Spool
+from .spool import GRACE, Blob, Lack, Source, Spool
 
 ROOM: Final = 2_000_000_000
 """Bytes of copies, beyond which the ones unused for longest go."""
@@ -33,8 +35,8 @@ _CHUNK: Final = 1 << 20  # bytes
 
 
 class SharedSpool(Spool):
-    """A spool whose blobs are in the store, or in one for files alone that it is to `close`. `clock` is the message store's,
-    as grace and use are told by it."""
+    """A spool whose blobs are in the store, or in one for files alone that it is to `close`, called `where`. `clock` is the
+    message store's, as grace and use are told by it."""
 
     def __init__(
         self,
@@ -43,15 +45,18 @@ class SharedSpool(Spool):
         clock: Clock,
         room: int = ROOM,
         close: Callable[[], Awaitable[None]] | None = None,
+        where: str = "the store",
     ) -> None:
         super().__init__(folder)
         self._store = store
         self._close = close
+        self._where = where
         self._clock = clock
         self.shelter: Spool | None = None  # where files are kept that the store could not take
         self._room = room
         self._grown = room  # bytes since the copies were looked through; the first one looks
         self._marked: dict[str, float] = {}  # when a blob was put into the store last
+        self._damaged: set[str] = set()  # what the store gave with other bytes, when it was asked last
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     async def add(self, source: Source, *, name: str, max_bytes: int) -> Blob:
@@ -72,7 +77,8 @@ class SharedSpool(Spool):
             now = self._clock.now()
             if 0.0 <= now - self._marked.get(sha256, -MARKED) < MARKED:
                 continue
-            await self._store.put_blob(sha256, self.path(sha256), now)
+            with self._writing():
+                await self._store.put_blob(sha256, self.path(sha256), now)
             if len(self._marked) >= _MOST_MARKS:
                 self._marked.clear()
             self._marked[sha256] = now
@@ -85,6 +91,15 @@ class SharedSpool(Spool):
             async with lock:
                 if not await asyncio.to_thread(_used, self.path(sha256)):
                     await self._copy_of(sha256)
+
+    def lack(self, sha256s: Iterable[str]) -> Lack | None:
+        for sha256 in sha256s:
+            if not self.path(sha256).is_file():
+                if sha256 in self._damaged:
+                    return Lack(f"the file {sha256} in {self._where} is damaged", self._apart)
+                check = "; check KURIR_FILES" if self._apart else ""
+                return Lack(f"{self._where} has no file {sha256}{check}", self._apart)
+        return None
 
     def may_keep(self, sha256: str) -> bool:
         return True  # the store knows
@@ -115,18 +130,27 @@ class SharedSpool(Spool):
         if self._close is not None:
             await self._close()
 
+    @property
+    def _apart(self) -> bool:
+        """Files are somewhere else than messages are."""
+        return self._close is not None
+
     async def _copy_of(self, sha256: str) -> None:
-        """Nothing comes of it if neither the shelter nor the store has such a blob."""
+        """Nothing comes of it if neither the shelter nor the store has such a blob, or that has other bytes by its name."""
         if self.shelter is not None and await self.shelter.exists(sha256):
             await super().add(self.shelter.path(sha256), name=sha256, max_bytes=2**62)
             return
         temporary = await asyncio.to_thread(self._temporary)
         try:
-            if await self._store.get_blob(sha256, temporary):
+            with self._writing():  # whoever writes the copy
+                there = await self._store.get_blob(sha256, temporary)
+            self._damaged.discard(sha256)
+            if there:
                 size = await asyncio.to_thread(self._take, temporary, sha256)
                 await self._has_grown(size)
         finally:
-            await asyncio.to_thread(temporary.unlink, missing_ok=True)
+            with suppress(OSError):  # then it is debris
+                await asyncio.to_thread(temporary.unlink, missing_ok=True)
 
     async def _has_grown(self, size: int) -> None:
         self._grown += size
@@ -160,6 +184,8 @@ class SharedSpool(Spool):
             if digest.hexdigest() == sha256:
                 self.path(sha256).parent.mkdir(exist_ok=True)
                 temporary.replace(self.path(sha256))
+            elif len(self._damaged) < _MOST_MARKS:
+                self._damaged.add(sha256)
         return size
 
     def _trim(self) -> None:
@@ -180,11 +206,11 @@ class SharedSpool(Spool):
 
 
 def _used(path: Path) -> bool:
-    """Note that the copy is used now; False if there is none."""
+    """Note that the copy is used now, where that may be noted; False if there is none."""
     try:
         os.utime(path)
-    except FileNotFoundError:
-        return False
+    except OSError:  # none, or on a disk that is full or only to be read
+        return path.is_file()
     return True
 
 

@@ -46,6 +46,14 @@ class Blob:
     size: int  # bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """A file that is not where couriers look. `hopeful`: a setting put right may bring it."""
+
+    why: str
+    hopeful: bool
+
+
 class Spool:
     """A folder of blobs. All blocking work is done in threads; no file is ever held in memory."""
 
@@ -70,6 +78,10 @@ class Spool:
 
     async def fetch(self, sha256s: Iterable[str]) -> None:
         """See to it that the blobs lie at their paths, as far as they are kept. Raises StoreError."""
+
+    def lack(self, sha256s: Iterable[str]) -> Lack | None:
+        """The first of these that `fetch` did not bring; None where no more is known than that it cannot be read."""
+        return None
 
     async def publish(self, sha256s: Iterable[str]) -> None:
         """See to it that every courier finds the blobs that lie here. Raises StoreError."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+from botocore.utils import is_valid_endpoint_url, is_valid_ipv6_endpoint_url
 
 from kurir.core.errors import InvalidSetting
 
@@ -32,7 +34,9 @@ class Address:
 
 def parse(url: str) -> Address:
     """Raises InvalidSetting, which shows nothing of a secret that somebody wrote into the URL."""
-    parts = urlsplit(url)
+    parts = _split(url)
+    if parts is None:
+        raise InvalidSetting(SETTING, "is no URL", f"Write it like {LIKE}.")
     if "@" in parts.netloc:
         raise InvalidSetting(SETTING, "holds credentials", "Give them as AWS does: AWS_ACCESS_KEY_ID, AWS_PROFILE, ...")
     if not _BUCKET.fullmatch(parts.netloc) or parts.fragment:
@@ -51,9 +55,15 @@ def parse(url: str) -> Address:
 def _endpoint(url: str | None) -> str | None:
     if url is None:
         return None
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
+    parts = _split(url)
+    if parts is None or parts.scheme not in ("http", "https") or "@" in parts.netloc or parts.query:
         raise InvalidSetting(SETTING, "its endpoint_url is no http(s) URL", "For example http://minio.example:9000.")
+    if not is_valid_endpoint_url(url) and not is_valid_ipv6_endpoint_url(url):
+        raise InvalidSetting(
+            SETTING,
+            "its endpoint_url names no host: letters, digits and - may stand in a name, _ may not",
+            "Give the host a name without _, as http://minio:9000, or name its address.",
+        )
     return url.rstrip("/")
 
 
@@ -61,3 +71,13 @@ def _region(region: str | None) -> str | None:
     if region is not None and not _REGION.fullmatch(region):
         raise InvalidSetting(SETTING, "its region is none", "For example eu-central-1.")
     return region
+
+
+def _split(url: str) -> SplitResult | None:
+    """None for what is no URL, its port included."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts

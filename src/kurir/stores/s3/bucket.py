@@ -6,7 +6,7 @@ import asyncio
 import base64
 import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -16,18 +16,21 @@ from typing import Any, BinaryIO, Final
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 
-from kurir.core.errors import StoreError
+from kurir.core.errors import StoreAway, StoreError
 from kurir.stores.breaker import Breaker
 
 from .address import Address
+from .patience import Patience
 from .troubles import ASKING, Missing, trouble
 
 PIECE: Final = 5 << 20
 """Bytes of a part: the least that S3 takes (docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html)."""
-QUICK: Final = 15.0  # seconds for a request, its repetitions included
-LIMIT: Final = 60.0  # ... that carries a piece
-LONG: Final = 600.0  # ... that makes the server move a whole file
+QUICK: Final = 15.0  # seconds for a request, its repetitions included; or without a byte of a piece that is read
+LIMIT: Final = 60.0  # seconds without a byte of a piece that is written, buffers on the way included
+LONG: Final = 600.0  # seconds for a request that makes the server move a whole file
 CONNECTIONS: Final = 16
+PIECES: Final = 3
+"""On their way at once: on a slow link a few arrive one after the other, where many would all be late."""
 
 _CHUNK: Final = 256 * 1024  # bytes
 _CONFIG: Final = AioConfig(
@@ -57,11 +60,22 @@ class Upload:
     begun_at: float  # Unix seconds, by the bucket's clock
 
 
+class _Body(BytesIO):
+    """Tells when some of it is read: to be sent."""
+
+    heard: Callable[[], None] | None = None
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.heard is not None:
+            self.heard()
+        return super().read(size)
+
+
 @dataclass(frozen=True, slots=True)
 class _Piece:
     """The only one who holds the bytes: else aiohttp makes a second copy."""
 
-    body: BytesIO
+    body: _Body
     size: int  # bytes
     md5: str  # Base64
 
@@ -74,11 +88,16 @@ class Bucket:
         self._client: Any = None
         self._opened = AsyncExitStack()
         self._opening = asyncio.Lock()
+        self._closed = False
+        self._quick = asyncio.Semaphore(CONNECTIONS - PIECES)  # nobody waits for a connection while the clock ticks
+        self._pieces = asyncio.Semaphore(PIECES)
         self._breaker = Breaker(str(address))
 
     async def open(self) -> None:
-        """Nothing is asked of the bucket yet. The first request does it, if nobody did."""
+        """Nothing is asked of the bucket yet. The first request does it, if nobody did; none does it after `close`."""
         async with self._opening:
+            if self._closed:
+                raise StoreAway(f"{self.address} is closed", "Open another one.")
             if self._client is not None:
                 return
             session = get_session()
@@ -94,6 +113,7 @@ class Bucket:
 
     async def close(self) -> None:
         async with self._opening:
+            self._closed = True
             self._client = None
             await self._opened.aclose()
 
@@ -106,7 +126,7 @@ class Bucket:
                 yield Entry(found["Key"], int(found["Size"]))
             if not page.get("IsTruncated"):
                 return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+            more = {"ContinuationToken": self._named(page, "NextContinuationToken")}
 
     async def put(self, key: str, path: Path) -> None:
         """The file, whole or not at all."""
@@ -142,7 +162,7 @@ class Bucket:
                 yield Upload(found["Key"], found["UploadId"], found["Initiated"].timestamp())
             if not page.get("IsTruncated"):
                 return
-            more = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+            more = {name: self._named(page, f"Next{name}") for name in ("KeyMarker", "UploadIdMarker")}
 
     async def abandon(self, key: str, id: str) -> None:
         """An upload that is not to be finished; one that is none is abandoned."""
@@ -152,27 +172,39 @@ class Bucket:
     # ---------------------------------------------------------------- one request
 
     async def _ask(self, request: str, action: str, limit: float = QUICK, **more: Any) -> Any:
-        async with self._asking(action, limit) as client:
+        async with self._asking(action, self._quick, limit) as (client, _):
             return await getattr(client, request)(Bucket=self.address.bucket, **more)
 
     @asynccontextmanager
-    async def _asking(self, action: str, limit: float) -> AsyncIterator[Any]:
-        """The client, for one request. While the bucket is away all but a probe are told so at once."""
-        await self.open()
-        async with self._breaker.passing():
-            try:
-                async with asyncio.timeout(limit):
-                    yield self._client
-            except ASKING as error:
-                raise trouble(error, str(self.address), action) from error
+    async def _asking(
+        self, action: str, room: asyncio.Semaphore, limit: float
+    ) -> AsyncIterator[tuple[Any, Callable[[], None]]]:
+        """The client, for one request, and what to call when a byte moved. While the bucket is away all but a probe are told
+        so at once."""
+        async with room:
+            await self.open()
+            async with self._breaker.passing():
+                try:
+                    async with Patience(limit) as patience:
+                        yield self._client, patience.heard
+                except ASKING as error:
+                    raise trouble(error, str(self.address), action) from error
+
+    def _named(self, page: dict[str, Any], field: str) -> Any:
+        if field not in page:
+            raise StoreError(f"{self.address} answers without {field}", "Use a server that lists as S3 does.")
+        return page[field]
 
     async def _get_piece(self, key: str, start: int, end: int, file: BinaryIO) -> None:
-        async with self._asking("read", LIMIT) as client:
+        async with self._asking("read", self._pieces, QUICK) as (client, heard):
             answer = await client.get_object(Bucket=self.address.bucket, Key=key, Range=f"bytes={start}-{end - 1}")
             with closing(answer["Body"]) as body:
                 if answer["ContentLength"] != end - start:
                     raise StoreError(f"{self.address} does not give parts of files", "Use a server that does.")
-                chunks = [chunk async for chunk in body.iter_chunks(_CHUNK)]
+                chunks = []
+                async for chunk in body.iter_chunks(_CHUNK):
+                    chunks.append(chunk)
+                    heard()
         await asyncio.to_thread(file.writelines, chunks)
 
     async def _put_in_parts(self, key: str, file: BinaryIO) -> None:
@@ -198,10 +230,13 @@ class Bucket:
     async def _send(self, request: str, piece: _Piece, **more: Any) -> Any:
         """What is closed is let go of, whoever still knows of the request."""
         with piece.body:
-            return await self._ask(request, "write", LIMIT, Body=piece.body, ContentMD5=piece.md5, **more)
+            async with self._asking("write", self._pieces, LIMIT) as (client, heard):
+                piece.body.heard = heard
+                body = {"Body": piece.body, "ContentMD5": piece.md5}
+                return await getattr(client, request)(Bucket=self.address.bucket, **body, **more)
 
 
 def _read(file: BinaryIO) -> _Piece:
     data = file.read(PIECE)
     md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
-    return _Piece(BytesIO(data), len(data), md5)
+    return _Piece(_Body(data), len(data), md5)

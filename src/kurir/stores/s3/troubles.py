@@ -21,8 +21,8 @@ from botocore.exceptions import ConnectionError as NoConnection
 
 from kurir.core.errors import StoreAway, StoreError, StoreFull
 
-ASKING: Final = (ClientError, BotoCoreError, aiohttp.ClientError, TimeoutError, OSError)
-"""What a request raises."""
+ASKING: Final = (ClientError, BotoCoreError, aiohttp.ClientError, TimeoutError, OSError, ValueError)
+"""What a request raises; ValueError for an endpoint of the AWS settings that is no address."""
 
 _CREDENTIALS: Final = (
     NoCredentialsError,
@@ -42,6 +42,7 @@ _CANNOT: Final = frozenset(("NotImplemented", "MethodNotAllowed"))
 
 _GIVE_THEM: Final = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role."
 _ALLOW: Final = "Allow s3:ListBucket, s3:GetObject, s3:PutObject and s3:DeleteObject there."
+_CHECK: Final = "Check KURIR_FILES and the AWS settings (AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, ~/.aws/config)."
 _WAIT: Final = "See whether it runs and can be reached from here; what waits for it goes on by itself."
 
 
@@ -63,7 +64,9 @@ def trouble(error: BaseException, where: str, action: str) -> StoreError:
         return StoreAway(f"{where} did not answer in time", _WAIT)
     if isinstance(error, HTTPClientError | NoConnection | aiohttp.ClientError | OSError):
         return StoreAway(f"{where} cannot be reached: {type(error).__name__}", _WAIT)
-    return StoreError(f"{where} cannot be asked: {type(error).__name__}", "Check KURIR_FILES and the AWS settings.")
+    if isinstance(error, ValueError) and "endpoint" in str(error):
+        return StoreError(f"{where} cannot be asked: its endpoint is no address", _CHECK)
+    return StoreError(f"{where} cannot be asked: {type(error).__name__}", _CHECK)
 
 
 def _answered(error: ClientError, where: str, action: str) -> StoreError:
