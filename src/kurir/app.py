@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import secrets
@@ -40,7 +41,7 @@ from .services.courier import Courier
 from .services.direct import Direct
 from .services.filing import file_spool
 from .services.housekeeping import Housekeeping, Retention
-from .services.leftovers import Leftovers
+from .services.leftovers import Leftovers, folders_of
 from .services.loops import Loops
 from .services.matching import altered, change_matching
 from .services.opened import Opened
@@ -56,7 +57,7 @@ from .telegram.download import Download
 from .telegram.transport import HttpTransport
 
 ASKING = 2000  # connections for calls that are not stored; most are long polls
-GRACE = 8.0  # seconds that calls in flight get at a clean stop; the whole stop takes less than 10
+GRACE = 8.0  # seconds that calls in flight get at a clean stop; a second later all that is to be kept is on a disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class Kurir(Conveniences):
         self.spooling: Spooling | None = None
         if journal is not None:
             self.spooling = Spooling(journal, self._asked_store, self.clock, self._rng, self._hub.emit, self.spool)
-        places = [place.folder for place in (self.spooling, self.spool) if place is not None]
+        places = folders_of(None if self.spooling is None else self.spooling.folder, self.spool)
         self._leftovers = Leftovers(places, self.store, self.clock, self._hub.emit)
         detour = self.spooling.detour if self.spooling is not None else None
         self._waiting = Waiting(detour or self._asked_store, self.clock, elsewhere=not courier)
@@ -204,21 +205,28 @@ class Kurir(Conveniences):
         return make
 
     async def close(self, grace: float = GRACE) -> None:
-        """Stop cleanly: what is in flight gets `grace` seconds, the rest is handed back; everything accepted is kept."""
-        if self._supervisor is not None:
-            await self._supervisor.stop(grace)
-            await self._leftovers.keep(self._supervisor.unsettled)
-        await self._end_loops()
-        self._waiting.close()
-        if self._direct is not None:
-            await self._direct.close()
-        if self._asking is not None:
-            await self._asking.close()
-        if self._transport is not None and self._parts.transport is None:
-            await self._transport.close()
-        if self.spool is not None:
-            await self.spool.close()
-        await self.store.close()
+        """Stop cleanly: what is in flight gets `grace` seconds, the rest is handed back; everything accepted is kept. All is
+        closed, too, where this is cancelled or something fails."""
+        try:
+            if self._supervisor is not None:
+                await self._supervisor.stop(grace)
+        finally:
+            await self._close_all()
+
+    async def _close_all(self) -> None:
+        """From the last line to the first, whatever fails."""
+        async with contextlib.AsyncExitStack() as ends:
+            ends.push_async_callback(self.store.close)
+            if self.spool is not None:
+                ends.push_async_callback(self.spool.close)
+            if self._transport is not None and self._parts.transport is None:
+                ends.push_async_callback(self._transport.close)
+            if self._asking is not None:
+                ends.push_async_callback(self._asking.close)
+            if self._direct is not None:
+                ends.push_async_callback(self._direct.close)
+            ends.callback(self._waiting.close)
+            ends.push_async_callback(self._end_loops)
 
     async def _end_loops(self) -> None:
         await self._loops.end()

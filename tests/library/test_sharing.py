@@ -13,8 +13,10 @@ from kurir.core.errors import StoreAway
 from kurir.core.events import Fenced, Leased, Unleased
 from kurir.ports import Clock, Lease, Roll, Settlement, Store
 from kurir.services.courier import LEASE_MARGIN
+from kurir.services.jumps import Jumps
 from kurir.services.supervisor import LEASE_SECONDS, RENEW_EVERY
 from kurir.settings import make_bot
+from kurir.stores.clock import ServerClock
 from kurir.stores.memory import MemoryStore
 from kurir.stores.sqlite import SqliteStore
 
@@ -245,3 +247,18 @@ async def test_a_worker_told_to_stop_keeps_its_lease_as_long_as_calls_are_out_an
     assert len(s.wire.sends()) == 1, "it was not sent again"
     await two.close()
     s.world.close()
+
+
+def test_a_slow_first_answer_is_not_taken_for_a_clock_that_was_set() -> None:
+    ticks = [3.0]
+    clock = ServerClock(ticks=lambda: ticks[0])
+    clock.learn(1_000_000.0, 0.0, 3.0)  # it took 3 s on its way back
+    jumps = Jumps(clock, lambda: ticks[0])
+    assert not jumps.forward()
+    ticks[0] = 5.0
+    clock.learn(1_000_005.0, 4.99, 5.0)
+    assert not jumps.forward()
+    ticks[0] = 7.0
+    clock.learn(1_000_009.0, 6.99, 7.0)
+    assert jumps.forward(), "the server's clock was set forward by 2 s"
+    assert not jumps.forward()

@@ -100,7 +100,7 @@ async def test_results_that_could_not_be_told_before_a_stop_are_settled_by_the_n
     kurir = make(server, telegram, tmp_path)
     await kurir.start()
     receipts = [await kurir.send_text(100 + number, "Hello") for number in range(20)]
-    await asyncio.to_thread(telegram.wait_for, 1, None, PATIENCE)
+    await asyncio.to_thread(telegram.wait_for, 20, None, PATIENCE)
     await asyncio.to_thread(server.kill)
     await kurir.close(grace=2.5)
     await asyncio.to_thread(server.start)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from kurir.core.events import Crashed
+from kurir.core.events import Crashed, Unsettled
 from kurir.core.judge import CRASHED
 from kurir.core.message import State
 from tests.virtual import EPOCH
@@ -28,6 +28,8 @@ def no_errors(case: Case) -> Iterator[Broken]:
     for at, name, event in case.log.events:
         if isinstance(event, Crashed):
             yield Broken("no errors", f"{name} at {at - EPOCH:.3f}: {event.loop} ended by {event.error}")
+        if isinstance(event, Unsettled):
+            yield Broken("no errors", f"{name} at {at - EPOCH:.3f}: {event.step}: {event.why}")
 
 
 # ---------------------------------------------------------------- the store's books

@@ -34,6 +34,7 @@ from kurir.core.events import (
     Submitted,
     Unforwardable,
     Unleased,
+    Unsettled,
 )
 from kurir.core.judge import Again, Finish
 from kurir.core.message import Accepted, Claim, Draft, Priority, State
@@ -114,6 +115,7 @@ EVENTS: list[tuple[Event, str, str]] = [
         "m1 cancelled: its key is another's",
     ),
     (StoreBack(2.5), "WARNING", "the store works again after 2.5 s"),
+    (Unsettled("keeping results", "m1 is in doubt"), "ERROR", "keeping results: m1 is in doubt"),
     (Crashed("kurir-courier-7", "KeyError: 1"), "ERROR", "kurir-courier-7 failed and is started anew: KeyError: 1"),
 ]
 

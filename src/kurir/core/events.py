@@ -188,6 +188,15 @@ class StoreBack:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsettled:
+    """Results that the store had not taken at a stop, which cannot be kept or settled as they should: the messages they are
+    about may be sent again. `step`: what was being done."""
+
+    step: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Crashed:
     """A loop ended by an error of ours and starts again."""
 
@@ -215,5 +224,6 @@ Event = (
     | PaceChanged
     | StoreTrouble
     | StoreBack
+    | Unsettled
     | Crashed
 )

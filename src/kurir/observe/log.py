@@ -34,6 +34,7 @@ from kurir.core.events import (
     Submitted,
     Unforwardable,
     Unleased,
+    Unsettled,
 )
 from kurir.core.judge import Again
 from kurir.core.message import State
@@ -206,5 +207,6 @@ _LINES: dict[type[Any], Callable[[Any], None]] = {
         ERROR, e.draft.id, e.draft.bot, "%s stays in the spool: the store refuses it: %s", e.draft.id, e.why
     ),
     StoreBack: lambda e: _say(WARNING, None, None, "the store works again after %.1f s", e.seconds),
+    Unsettled: lambda e: _say(ERROR, None, None, "%s: %s", e.step, e.why),
     Crashed: lambda e: _say(ERROR, None, None, "%s failed and is started anew: %s", e.loop, e.error),
 }

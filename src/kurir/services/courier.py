@@ -35,6 +35,9 @@ LEASE_MARGIN = 0.5  # seconds before the lease's end at which nothing is sent an
 UPLOAD_WAITERS = 10  # claims that wait here for another one's upload; more of them wait in the store ...
 UPLOAD_LOOK = 1.0  # ... for so many seconds
 ADOPT_AT_ONCE = 500
+LAST_CLAIM = 3.0  # seconds at most that a stop waits for the answer to the last claim
+CANCELLED = 0.25  # seconds in which cancelled calls come to their end
+SETTLED = 0.75  # seconds, these included, in which the store is to take the last results
 
 
 class Courier:
@@ -89,6 +92,11 @@ class Courier:
         """Results that the store has not taken, as far as we know."""
         return (*self._settling, *self._unsettled)
 
+    @property
+    def failing(self) -> bool:
+        """The store refuses something just now."""
+        return bool(self._insist.failing)
+
     def renew(self, lease: Lease) -> None:
         """The lease was prolonged, or the bot was paused or resumed by hand."""
         self.reach.leased(self._lease, lease)
@@ -107,20 +115,31 @@ class Courier:
         self._wake.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                await self._claimed.wait()
-                if self._carriers:
+                await self._last_claim()
+                while self._carriers:
                     await asyncio.wait(self._carriers)
-        for task in self._carriers:
-            task.cancel()
-        if self._carriers:
-            await asyncio.wait(self._carriers, timeout=1.0)
-        deadline = self._clock.now() + 1.0
+        deadline = self._clock.now() + SETTLED
+        await self.break_off()
         while self.in_flight and self._clock.now() < deadline:
             self._to_settle.set()
             await self._clock.sleep(0.01)
         await self.reach.noted(max(0.0, deadline - self._clock.now()))
         await self._obituaries.told(max(0.0, deadline - self._clock.now()))
         self._stopped.set()
+
+    async def break_off(self) -> None:
+        """Cancel what is in flight. What left and has no answer is in doubt, in `unsettled` when it returns."""
+        self._stopping = True
+        for task in self._carriers:
+            task.cancel()
+        if self._carriers:
+            await asyncio.wait(self._carriers, timeout=CANCELLED)
+
+    async def _last_claim(self) -> None:
+        """A store that is away is not waited for: what it may have claimed has not left."""
+        end = self._clock.now() + LAST_CLAIM
+        while not (self._claimed.is_set() or {"adopt", "claim"} & self._insist.failing or self._clock.now() >= end):
+            await self._clock.sleep(0.01)
 
     # ---------------------------------------------------------------- claiming
 
@@ -177,10 +196,7 @@ class Courier:
             if room > 0:
                 now = self._clock.now()
                 lease, low = self._lease, self.pace.low(room)
-                claimed = await self._insist(
-                    "claim",
-                    lambda: self._store.claim(lease, now, room, low),  # noqa: B023 - awaited here
-                )
+                claimed = await self._insist("claim", lambda: self._store.claim(lease, now, room, low))  # noqa: B023
                 self._launch(claimed.claims)
                 if len(claimed.claims) == room and not self._look_later:
                     continue
@@ -232,11 +248,9 @@ class Courier:
         if seconds <= 0:
             await asyncio.sleep(0)
             return
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
-        except TimeoutError:
-            return
 
     # ---------------------------------------------------------------- carrying
 
@@ -372,10 +386,7 @@ class Courier:
                 continue
             self._settling = batch
             now = self._clock.now()
-            kept = await self._insist(
-                "settle",
-                lambda: self._store.settle(batch, now),  # noqa: B023 - awaited here
-            )
+            kept = await self._insist("settle", lambda: self._store.settle(batch, now))  # noqa: B023 - awaited here
             self._settling = []
             self.in_flight -= len(batch)
             for settlement, ok in zip(batch, kept, strict=True):

@@ -22,6 +22,7 @@ class Insistence:
         self._emit = emit
         self._rng = rng
         self._since: float | None = None
+        self.failing: set[str] = set()  # steps that the store refused when they were last tried
 
     async def __call__(self, step: str, call: Callable[[], Awaitable[T]]) -> T:
         tries = 0
@@ -29,12 +30,14 @@ class Insistence:
             try:
                 result = await call()
             except StoreError as error:
+                self.failing.add(step)
                 if self._since is None:
                     self._since = self._clock.now()
                     self._emit(StoreTrouble(step, str(error)))
                 await self._clock.sleep(PAUSES[min(tries, len(PAUSES) - 1)] * self._rng.uniform(0.7, 1.0))
                 tries += 1
                 continue
+            self.failing.discard(step)
             if self._since is not None:
                 self._emit(StoreBack(self._clock.now() - self._since))
                 self._since = None

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from kurir.core.message import Attempt, Claim, Draft, FileRef, OnUnknown, Options, Ordering, Priority, State
 from kurir.ports import Settlement
+
+ODD = "surrogateescape"  # bytes that are no UTF-8 come back as they were
+
+
+def line_of(settlement: Settlement) -> bytes:
+    """One line of ASCII, whatever the texts hold. Raises TypeError, ValueError for what JSON has no words for."""
+    return json.dumps(written(settlement)).encode("ascii")
+
+
+def parsed(line: bytes) -> Settlement:
+    """What `line_of` wrote. Raises some Exception for anything else."""
+    return read(json.loads(line))
 
 
 def written(settlement: Settlement) -> dict[str, Any]:
@@ -22,7 +35,7 @@ def written(settlement: Settlement) -> dict[str, Any]:
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Bytes are JSON, but for the digest."""
     return {
-        name: (value.hex() if name == "digest" else value.decode()) if isinstance(value, bytes) else value
+        name: (value.hex() if name == "digest" else value.decode(errors=ODD)) if isinstance(value, bytes) else value
         for name, value in fields.items()
     }
 
@@ -37,7 +50,7 @@ def read(fields: Mapping[str, Any]) -> Settlement:
             "state": State(fields["state"]),
             "attempt": _attempt(fields["attempt"]),
             "before": _attempt(fields["before"]),
-            "result": None if result is None else result.encode(),
+            "result": None if result is None else result.encode(errors=ODD),
             "file_ids": tuple((sha256, kind, file_id) for sha256, kind, file_id in fields["file_ids"]),
             "follow_ups": tuple(_draft(draft) for draft in fields["follow_ups"]),
         }
@@ -57,7 +70,7 @@ def _draft(fields: Mapping[str, Any]) -> Draft:
 def _shared(fields: Mapping[str, Any]) -> dict[str, Any]:
     """What claims and drafts have alike."""
     return {
-        "params": fields["params"].encode(),
+        "params": fields["params"].encode(errors=ODD),
         "priority": Priority(fields["priority"]),
         "files": tuple(FileRef(**file) for file in fields["files"]),
         "options": _options(fields["options"]),

@@ -14,6 +14,7 @@ from kurir.ports import Lease, Roll, Roster, Settlement
 
 from .courier import Courier
 from .crew import Crew
+from .jumps import Jumps
 from .leftovers import Leftovers
 from .spreading import Plan, plan
 from .tools import Tools
@@ -27,8 +28,9 @@ LOOK_EVERY = 0.5  # seconds at least between two looks at whether a bot was give
 WAKE_EVERY = 0.01  # seconds between two wake-ups of all couriers at most
 MOVE_GRACE = 8.0  # seconds that calls in flight get before their bot goes to another process
 RESERVED = 3.0  # seconds; leases that ran out while the store was away for all are not taken over sooner
-JUMP = 1.0  # seconds by which a clock goes forward at once only if it was set
-LAST_WORD = 1.0  # seconds that the store gets, at a stop, to hear that a lease is given up
+LAST_WORD = 0.75  # seconds that the store gets, at a stop, to hear that a lease is given up
+SETTLING = 3.0  # seconds in which what lies here is to be settled; then leases are renewed, and it goes on
+KEEP_EVERY = 1.0  # seconds between two looks, during a stop, at what the store has not taken yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +61,8 @@ class Supervisor:
         self._holder = holder
         self._crew = Crew(make, tools.emit)
         self._leftovers = leftovers
-        self._settle_leftovers = (
-            leftovers is not None
-        )  # there may be some: none were looked for since the store was away
-        self.unsettled: list[Settlement] = []  # after `stop`: results that the store has not taken
+        self._look_here = True  # none were looked for since the store was away
+        self._leaving: dict[int, Courier] = {}  # who was at work when the stop began
         self._moving: dict[int, asyncio.Task[None]] = {}  # bots that go to others: what is in flight gets its answer
         self._leasing = asyncio.Lock()  # a lease is not renewed behind the back of who gives it up
         self._to_free: set[int] = set()  # bots whose leases are to be given up; no courier starts for them
@@ -75,7 +75,7 @@ class Supervisor:
         self._stopping = False
         self._trouble_since: float | None = None
         self._reserved_until = 0.0  # ticks: until then, who held a bot before takes it up again
-        self._ahead: float | None = None  # seconds by which the clock was ahead of the ticks, which nobody sets
+        self._jumps = Jumps(tools.clock, _ticks)
 
     @property
     def couriers(self) -> dict[int, Courier]:
@@ -100,14 +100,11 @@ class Supervisor:
         """Answers after how many seconds the next one is due."""
         now = self._clock.now()
         try:
-            if self._leftovers is not None and self._settle_leftovers:
-                await self._leftovers.settle()
-                self._settle_leftovers = False
             async with self._leasing:
                 self._freed.clear()
                 told = await self._ask()
         except StoreError as error:  # the leases we hold run out by themselves
-            self._settle_leftovers = True
+            self._look_here = True
             if self._trouble_since is None:
                 self._trouble_since = now
                 self._emit(StoreTrouble("lease", str(error)))
@@ -140,11 +137,14 @@ class Supervisor:
             now = self._clock.now()
             roll = await self._store.attend(self._holder, self._bots, now + ATTEND_SECONDS, now)
             part = plan(roll, self._holder, self._moving)
-            self._compare_clocks()
+            if self._jumps.forward():  # leases seem to have run out whose holders send on, until they renew them
+                self._reserve(LEASE_SECONDS)
             if self._trouble_since is not None or _ticks() < self._reserved_until:
                 part = replace(part, take=())  # its results are not settled yet, and would be fenced
+            if not await self._settled_here(bool(part.take)):
+                part = replace(part, take=())
             wanted.update(part.take, (bot for bot, holder in roll.holders.items() if holder == self._holder))
-        else:
+        elif await self._settled_here(any(bot not in self._crew for bot in self._bots)):
             wanted.update(self._bots)
         wanted -= self._to_free
         if not wanted:
@@ -157,13 +157,18 @@ class Supervisor:
         """Who held a bot before has so long to take it up again."""
         self._reserved_until = max(self._reserved_until, _ticks() + seconds)
 
-    def _compare_clocks(self) -> None:
-        """Where the store's clock was set forward, leases seem to have run out whose holders send on: they hear of it when
-        they renew them, at the latest when these are over by their own count."""
-        ahead = self._clock.now() - _ticks()
-        if self._ahead is not None and ahead - self._ahead > JUMP:
-            self._reserve(LEASE_SECONDS)
-        self._ahead = ahead
+    async def _settled_here(self, taking: bool) -> bool:
+        """Whether bots may be taken: what processes of this machine left behind is settled first. Raises StoreError."""
+        if self._leftovers is None or not (taking or self._look_here):
+            return True
+        self._look_here = True
+        try:
+            async with asyncio.timeout(SETTLING):
+                await self._leftovers.settle()
+        except TimeoutError:
+            return False
+        self._look_here = False
+        return True
 
     def _pause(self, roll: Roll | None) -> float:
         """Until the next round: exactly when somebody who is not heard of any more would be gone."""
@@ -304,11 +309,47 @@ class Supervisor:
 
     # ---------------------------------------------------------------- the end
 
+    @property
+    def unsettled(self) -> list[Settlement]:
+        """Results of couriers that are stopped, or are being, which the store has not taken."""
+        return [settlement for courier in self._leaving.values() for settlement in courier.unsettled]
+
     async def stop(self, grace: float) -> None:
-        """Stop all couriers cleanly within `grace` seconds; each one's lease is given up the moment it has stopped. Until
-        then they are renewed."""
+        """Stop all couriers cleanly within `grace` seconds and one more; each one's lease is given up the moment it has
+        stopped. Until then they are renewed. What the store does not take is kept on this machine, and its bot's lease is
+        not given up: it runs out, unless the next process here settles first. Cancelled: the same, at once."""
         self._stopping = True
-        await asyncio.gather(self._leave(), *(self._end(bot, grace) for bot in self._crew.couriers))
+        self._leaving = self._crew.couriers
+        keeping = asyncio.create_task(self._keep_meanwhile(), name="kurir-keep")
+        try:
+            await asyncio.gather(self._leave(), *(self._end(bot, grace) for bot in self._leaving))
+        except BaseException:
+            await self._break_off()
+            raise
+        finally:
+            keeping.cancel()
+        await self._keep()
+
+    async def _break_off(self) -> None:
+        try:
+            for bot, courier in self._leaving.items():
+                await courier.break_off()
+                await self._crew.drop(bot, "stopped")
+        finally:
+            if self._leftovers is not None:
+                self._leftovers.keep_at_once(self.unsettled)
+
+    async def _keep_meanwhile(self) -> None:
+        """A stop may be ended by force at any moment."""
+        if not any(courier.failing for courier in self._leaving.values()):
+            await self._clock.sleep(KEEP_EVERY)
+        while True:
+            await asyncio.shield(self._keep())  # who comes next waits for it
+            await self._clock.sleep(KEEP_EVERY)
+
+    async def _keep(self) -> None:
+        if self._leftovers is not None:
+            await self._leftovers.keep(self.unsettled)
 
     async def _leave(self) -> None:
         """Nothing falls to us any more."""
@@ -321,13 +362,13 @@ class Supervisor:
             return  # we are taken for gone soon
 
     async def _end(self, bot: int, grace: float) -> None:
-        courier = self._crew.couriers.get(bot)
-        if courier is not None:
-            await courier.stop(grace)
+        courier = self._leaving[bot]
+        await courier.stop(grace)
         await self._crew.drop(bot, "stopped")
-        if courier is not None:
-            self.unsettled += courier.unsettled
-        await self._give_up(bot)
+        if courier.unsettled:
+            await self._keep()
+        else:
+            await self._give_up(bot)
 
 
 def _ticks() -> float:
