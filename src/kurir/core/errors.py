@@ -102,6 +102,9 @@ class SchemaMismatch(StoreError):
     """The store was written by a newer Kurir."""
 
 
+OF_ALL = (StoreAway, StoreFull, SchemaMismatch)  # what any other message would be answered, too
+
+
 class Undelivered(KurirError):
     """The message awaited ended dead, cancelled or expired. `record` tells why."""
 

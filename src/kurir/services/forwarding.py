@@ -24,6 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from kurir.core.errors import (
+    OF_ALL,
     InvalidMessage,
     KeyConflict,
     KeyHeld,
@@ -50,7 +51,6 @@ LOOK_EVERY = 1.0  # seconds between looks at what other processes have put into 
 FAR = 10 * 365 * 86400.0  # seconds; what is about to be cancelled is not due before
 SAME = "the same as message "  # reason of a message whose key turned out to belong to an equal one
 STEP = "forward"  # name of the step in events
-_OF_ALL = (StoreAway, StoreFull, SchemaMismatch)  # every message would be answered so
 
 
 class _FilesRefused(StoreError):
@@ -221,7 +221,7 @@ class Forwarding:
             return not entries
         try:
             await self._submit(entries)
-        except _OF_ALL:
+        except OF_ALL:
             raise
         except Exception:
             return False
@@ -256,7 +256,7 @@ class Forwarding:
         is surely the store's, and what is the message's own for now."""
         try:
             await (self._submit([entry]) if entry.fate is None else self._bury(entry, entry.fate))
-        except (*_OF_ALL, *_ITS_OWN):
+        except (*OF_ALL, *_ITS_OWN):
             raise
         except KeyConflict as error:
             await self._journal.doom(entry.pos, error.what)

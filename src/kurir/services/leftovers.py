@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from kurir.core.errors import SchemaMismatch, StoreAway, StoreFull
+from kurir.core.errors import OF_ALL
 from kurir.core.events import Event, Fenced, Settled, Unsettled
 from kurir.core.message import State
 from kurir.ports import Clock, Query, Settlement, Store
@@ -35,7 +35,6 @@ READS = 5  # tries to read a file; between them ...
 READ_AGAIN = 0.2  # ... seconds
 KEEPING = "keeping results for a store that is away"
 SETTLING = "settling results of an earlier process"
-_OF_ALL = (StoreAway, StoreFull, SchemaMismatch)  # nothing can be settled now
 
 
 def told(settlement: Settlement, kept: bool, now: float) -> Event | None:
@@ -190,7 +189,7 @@ class Leftovers:
         for start in range(0, len(settlements), TOGETHER):
             try:
                 known, taken = await self._settle(settlements[start : start + TOGETHER])
-            except _OF_ALL:
+            except OF_ALL:
                 raise
             except Exception as error:
                 self._tell(SETTLING, f"{type(error).__name__}: {error}; {path} is tried again later")
@@ -216,7 +215,7 @@ class Leftovers:
         now = self._clock.now()
         try:
             kept = await self._store.settle(settlements, now)
-        except _OF_ALL:
+        except OF_ALL:
             raise
         except Exception as error:
             if len(settlements) == 1:

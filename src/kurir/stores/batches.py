@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from kurir.core.errors import KeyHeld, StoreAway, StoreFull
+from kurir.core.errors import OF_ALL, KeyHeld, StoreAway
 from kurir.core.message import Draft
 
 J = TypeVar("J")
@@ -119,7 +119,7 @@ class Batches(Generic[J, R]):
         try:
             answers = await self._carry_out([job.work for job in batch])
         except Exception as error:
-            if len(batch) == 1 or isinstance(error, StoreAway | StoreFull):
+            if len(batch) == 1 or isinstance(error, OF_ALL):
                 _refuse(batch, error)
             elif isinstance(error, KeyHeld):
                 await self._without_the_held(batch)
