@@ -352,6 +352,14 @@ async def test_what_is_kept_replaces_what_was_kept_before_and_goes_when_all_is_s
     assert list(tmp_path.iterdir()) == []
 
 
+async def sent_when_the_store_leaves(m: Machine, kurir: Kurir) -> None:
+    """All that was handed over is at Telegram, and no result can be stored any more."""
+    for chat in CHATS:
+        await kurir.send_text(chat, "Hello")
+    await until(lambda: len(m.stage.wire.sends()) == len(CHATS), m.clock)
+    m.outages.leave()
+
+
 def a_result(id: str, **more: Any) -> Settlement:
     return Settlement(Claim(7, 2, 3, id, BOT, "42", "sendMessage", b"{}", Priority.NORMAL, 1.5), State.DEAD, **more)
 
@@ -361,10 +369,7 @@ async def test_a_close_that_is_cancelled_forgets_nothing_and_closes_the_store(tm
     async with machine(tmp_path) as m:
         kurir = m.kurir()
         await kurir.start()
-        for chat in CHATS:
-            await kurir.send_text(chat, "Hello")
-        await until(lambda: len(m.stage.wire.sends()) == len(CHATS), m.clock)
-        m.outages.leave()
+        await sent_when_the_store_leaves(m, kurir)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await kurir.close()
@@ -413,10 +418,7 @@ async def test_a_stop_while_the_store_is_away_is_quick_and_writes_at_once(tmp_pa
     async with machine(tmp_path) as m:
         kurir = m.kurir()
         await kurir.start()
-        for chat in CHATS:
-            await kurir.send_text(chat, "Hello")
-        await until(lambda: len(m.stage.wire.sends()) == len(CHATS), m.clock)
-        m.outages.leave()
+        await sent_when_the_store_leaves(m, kurir)
         await m.clock.sleep(3)
         began = m.clock.now()
         closing = asyncio.create_task(kurir.close())
